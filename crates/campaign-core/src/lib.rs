@@ -1,0 +1,1 @@
+//! What the services say to each other: models, template rendering and queue contracts.

@@ -1,0 +1,1 @@
+//! How a process lives: configuration, telemetry, health, shutdown, problem details.

@@ -1,0 +1,1 @@
+//! All SQL, grouped by table; pool; migrator.

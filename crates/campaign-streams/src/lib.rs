@@ -1,0 +1,1 @@
+//! The Redis Streams driver: producers, consumers, lanes, dead letters.

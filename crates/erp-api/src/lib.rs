@@ -1,0 +1,1 @@
+//! The ERP's wire types and client.

@@ -1,0 +1,1 @@
+//! A deterministic ERP for development and tests.

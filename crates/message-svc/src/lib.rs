@@ -1,0 +1,1 @@
+//! Takes, renders and sends messages; receives webhooks.

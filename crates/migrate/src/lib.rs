@@ -1,0 +1,1 @@
+//! Applies the migrations and creates the first API key.

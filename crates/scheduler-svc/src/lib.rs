@@ -1,0 +1,1 @@
+//! Campaign lifecycle and REST API.

@@ -1,0 +1,1 @@
+//! Audience, feeding, rounds and the ledger.

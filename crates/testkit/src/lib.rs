@@ -1,0 +1,1 @@
+//! Real Redis and Postgres for tests, process harness, fault proxy.

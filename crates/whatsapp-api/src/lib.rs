@@ -1,0 +1,1 @@
+//! Meta's wire types, the error table and the client of the WhatsApp Cloud API.

@@ -1,0 +1,1 @@
+//! A faithful mock of the WhatsApp Cloud API.
