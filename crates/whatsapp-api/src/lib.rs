@@ -1,1 +1,22 @@
 //! Meta's wire types, the error table and the client of the WhatsApp Cloud API.
+//!
+//! One description of the protocol, used from both sides: `message-svc` sends and reads webhooks with
+//! it, the mock answers and writes webhooks with it. What one side writes, the other must read, so a
+//! type here is `Serialize` and `Deserialize` wherever both sides need it.
+//!
+//! - [`send`]: the body of `POST /{version}/{phone_number_id}/messages` and its answer;
+//! - [`errors`]: what every error code means, and what to do about it, in one table;
+//! - [`client`]: sends one message and says what is *known* about the result;
+//! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it.
+
+pub mod client;
+pub mod errors;
+mod lenient;
+pub mod send;
+pub mod signature;
+pub mod webhook;
+mod write_once;
+
+pub use client::{ClientConfig, ClientError, CloudApi, SendOutcome};
+pub use errors::{Action, Decision, GraphError, Scope, decide};
+pub use send::{MessageRequest, SendResponse};

@@ -1,0 +1,189 @@
+//! Reads a raw webhook body, field by field, forgiving each element by itself.
+
+use serde_json::Value;
+
+use super::{
+    AccountUpdate, DeliveryStatus, Inbound, InboundContent, MAX_UPDATES, MAX_WEBHOOK_BYTES, Preference,
+    PreferenceValue, Quality, Status, TemplateStatus, Update, Webhook, WebhookError,
+};
+use crate::lenient;
+
+/// Reads all updates of one body. The signature must have been checked before.
+pub fn parse(raw: &[u8]) -> Result<Webhook, WebhookError> {
+    if raw.len() > MAX_WEBHOOK_BYTES {
+        return Err(WebhookError::TooLarge(raw.len()));
+    }
+    let body: Value = serde_json::from_slice(raw)?;
+    let entries = list(&body, "entry").ok_or(WebhookError::NoEntry)?;
+    let mut reader = Reader::default();
+    for entry in entries {
+        let account_id = string(entry, "id").unwrap_or_default();
+        match list(entry, "changes") {
+            Some(changes) => {
+                for change in changes {
+                    reader.change(&account_id, change)?;
+                }
+            }
+            None => reader.webhook.unreadable += 1,
+        }
+    }
+    Ok(reader.webhook)
+}
+
+#[derive(Default)]
+struct Reader {
+    webhook: Webhook,
+}
+
+impl Reader {
+    fn change(&mut self, account_id: &str, change: &Value) -> Result<(), WebhookError> {
+        let (Some(field), Some(value)) = (change["field"].as_str(), change.get("value")) else {
+            return self.push(None);
+        };
+        match field {
+            "messages" => self.messages(value),
+            "user_preferences" => self.preferences(value),
+            "message_template_status_update" => self.push(template_status(account_id, value)),
+            "phone_number_quality_update" => self.push(quality(account_id, value)),
+            "account_update" => self.push(account(account_id, value)),
+            other => self.push(Some(Update::Unknown(other.to_owned()))),
+        }
+    }
+
+    fn messages(&mut self, value: &Value) -> Result<(), WebhookError> {
+        let phone_number_id = string(&value["metadata"], "phone_number_id");
+        let lists = (list(value, "statuses"), list(value, "messages"));
+        if lists == (None, None) {
+            return self.push(Some(Update::Unknown("messages".into())));
+        }
+        for element in lists.0.into_iter().flatten() {
+            self.push(status(phone_number_id.as_deref(), element))?;
+        }
+        for element in lists.1.into_iter().flatten() {
+            self.push(inbound(phone_number_id.as_deref(), element))?;
+        }
+        Ok(())
+    }
+
+    fn preferences(&mut self, value: &Value) -> Result<(), WebhookError> {
+        let phone_number_id = string(&value["metadata"], "phone_number_id");
+        let Some(elements) = list(value, "user_preferences") else {
+            return self.push(None);
+        };
+        for element in elements {
+            self.push(preference(phone_number_id.clone(), element))?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, update: Option<Update>) -> Result<(), WebhookError> {
+        if self.webhook.updates.len() + self.webhook.unreadable >= MAX_UPDATES {
+            return Err(WebhookError::TooManyUpdates);
+        }
+        match update {
+            Some(update) => self.webhook.updates.push(update),
+            None => self.webhook.unreadable += 1,
+        }
+        Ok(())
+    }
+}
+
+fn status(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {
+    let errors = list(value, "errors").into_iter().flatten();
+    Some(Update::Status(Status {
+        phone_number_id: phone_number_id?.to_owned(),
+        wamid: string(value, "id")?,
+        status: DeliveryStatus::from(value["status"].as_str()?),
+        timestamp_s: lenient::integer(&value["timestamp"]),
+        recipient_id: string(value, "recipient_id"),
+        callback_data: string(value, "biz_opaque_callback_data"),
+        errors: errors
+            .filter_map(|error| serde::Deserialize::deserialize(error).ok())
+            .collect(),
+    }))
+}
+
+fn inbound(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {
+    Some(Update::Inbound(Inbound {
+        phone_number_id: phone_number_id?.to_owned(),
+        from: string(value, "from"),
+        from_user_id: string(value, "from_user_id"),
+        wamid: string(value, "id")?,
+        content: inbound_content(value)?,
+        context_id: string(&value["context"], "id"),
+        timestamp_s: lenient::integer(&value["timestamp"]),
+    }))
+}
+
+fn inbound_content(value: &Value) -> Option<InboundContent> {
+    let kind = value["type"].as_str()?;
+    Some(match kind {
+        "text" => InboundContent::Text(string(&value["text"], "body")?),
+        "button" => InboundContent::Button {
+            text: string(&value["button"], "text").unwrap_or_default(),
+            payload: string(&value["button"], "payload"),
+        },
+        "interactive" => {
+            let interactive = &value["interactive"];
+            let reply = ["button_reply", "list_reply"]
+                .iter()
+                .find_map(|key| interactive.get(key))?;
+            InboundContent::Interactive {
+                text: string(reply, "title").unwrap_or_default(),
+                payload: string(reply, "id"),
+            }
+        }
+        other => InboundContent::Other(other.to_owned()),
+    })
+}
+
+fn preference(phone_number_id: Option<String>, value: &Value) -> Option<Update> {
+    Some(Update::Preference(Preference {
+        phone_number_id,
+        wa_id: string(value, "wa_id")?,
+        category: string(value, "category").unwrap_or_default(),
+        value: match value["value"].as_str()? {
+            "stop" => PreferenceValue::Stop,
+            "resume" => PreferenceValue::Resume,
+            _ => return None,
+        },
+        timestamp_s: lenient::integer(&value["timestamp"]),
+    }))
+}
+
+fn template_status(account_id: &str, value: &Value) -> Option<Update> {
+    Some(Update::TemplateStatus(TemplateStatus {
+        account_id: account_id.to_owned(),
+        template_id: string(value, "message_template_id"),
+        name: string(value, "message_template_name")?,
+        language: string(value, "message_template_language")?.replace('-', "_"),
+        event: string(value, "event")?,
+        reason: string(value, "reason").filter(|reason| reason != "NONE"),
+    }))
+}
+
+fn quality(account_id: &str, value: &Value) -> Option<Update> {
+    Some(Update::Quality(Quality {
+        account_id: account_id.to_owned(),
+        display_phone_number: string(value, "display_phone_number"),
+        event: string(value, "event")?,
+        current_limit: string(value, "current_limit"),
+    }))
+}
+
+fn account(account_id: &str, value: &Value) -> Option<Update> {
+    Some(Update::Account(AccountUpdate {
+        account_id: account_id.to_owned(),
+        event: string(value, "event")?,
+        reason: string(&value["violation_info"], "violation_type"),
+    }))
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> Option<&'a Vec<Value>> {
+    value.get(key)?.as_array()
+}
+
+/// A text that is there and not empty.
+fn string(value: &Value, key: &str) -> Option<String> {
+    lenient::text(value.get(key)?).filter(|text| !text.is_empty())
+}
