@@ -1,1 +1,38 @@
-//! All SQL, grouped by table; pool; migrator.
+//! All SQL, grouped by table.
+//!
+//! A function takes the connection it runs on, so that its caller decides what is one transaction:
+//!
+//! ```ignore
+//! let mut transaction = store.begin().await?;
+//! campaigns::set_status(&mut transaction, id, CampaignStatus::Completed, None).await?;
+//! counters::add(&mut transaction, id, &delta).await?;
+//! transaction.commit().await?;
+//! ```
+//!
+//! Every statement is a literal that begins with `-- table.function`; that name is what Postgres logs
+//! show, and a test prepares each of them against the migrated schema.
+
+pub mod accounts;
+pub mod api_keys;
+pub mod audit;
+pub mod campaigns;
+pub mod holds;
+pub mod idempotency;
+pub mod phone_numbers;
+pub mod reports;
+pub mod requests;
+pub mod templates;
+
+mod error;
+mod migrator;
+mod pool;
+mod read;
+
+pub use error::StoreError;
+pub use migrator::{
+    PARTITION_MONTHS_AHEAD, ensure_partitions, migrate, pending_migrations, require_migrated,
+};
+pub use pool::{Connection, PoolConfig, Store, Transaction};
+
+/// What every function of this crate returns.
+pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,0 +1,74 @@
+//! What can go wrong with the truth.
+
+use campaign_core::campaign::IllegalTransition;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The campaign's state does not allow what was asked for.
+    #[error(transparent)]
+    IllegalTransition(#[from] IllegalTransition),
+    /// What was asked for does not exist.
+    #[error("no {what} {id}")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// What was to be created exists already, or is in use.
+    #[error("{0}")]
+    Conflict(String),
+    /// Another replica owns the lane now; nothing may be written on its behalf.
+    #[error("the lease of lane {lane} passed to another replica (epoch {epoch} is over)")]
+    LeaseLost {
+        /// The lane.
+        lane: String,
+        /// The epoch that is over.
+        epoch: i64,
+    },
+    /// A value in the database has no meaning for this program.
+    #[error("column {column} holds {found:?}, which this version does not know")]
+    Unreadable {
+        /// Where.
+        column: &'static str,
+        /// What.
+        found: String,
+    },
+    /// The schema is not the one this program was built for.
+    #[error("migrations: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// Postgres failed, or could not be reached.
+    #[error("postgres: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the data itself is at fault, so that the same statement will fail again and a batch is
+    /// worth splitting. SQLSTATE class 22 (data exception) and 23 (integrity constraint violation).
+    pub fn is_data_error(&self) -> bool {
+        self.sqlstate()
+            .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    }
+
+    /// Whether a unique constraint was violated.
+    pub fn is_unique_violation(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code == "23505")
+    }
+
+    /// Words a violated unique constraint for people; other errors stay as they are.
+    pub(crate) fn or_conflict(self, explanation: &str) -> Self {
+        if self.is_unique_violation() {
+            Self::Conflict(explanation.to_owned())
+        } else {
+            self
+        }
+    }
+
+    fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().map(std::borrow::Cow::into_owned),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The pool of connections, each with its timeouts set.
+
+use crate::Result;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A connection, inside a transaction or not.
+pub type Connection = sqlx::PgConnection;
+/// A transaction: rolled back when dropped without a commit.
+pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+
+/// How a service uses Postgres.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    /// `postgres://user:password@host:port/database`, with `sslmode` and `sslrootcert` as usual.
+    pub url: String,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: &'static str,
+    /// Most connections at once.
+    pub max_connections: u32,
+    /// A statement that takes longer is cancelled.
+    pub statement_timeout: Duration,
+    /// Waiting longer for a lock fails.
+    pub lock_timeout: Duration,
+    /// Waiting longer for a connection fails.
+    pub acquire_timeout: Duration,
+}
+
+impl PoolConfig {
+    /// Settings that suit a service.
+    pub fn new(url: impl Into<String>, application_name: &'static str) -> Self {
+        Self {
+            url: url.into(),
+            application_name,
+            max_connections: 8,
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(10),
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// A pool that connects when first used, so that a service starts while Postgres is away.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn lazy(config: &PoolConfig) -> Result<Self> {
+        let options = PgConnectOptions::from_str(&config.url)?
+            .application_name(config.application_name)
+            .options([
+                ("statement_timeout", milliseconds(config.statement_timeout)),
+                ("lock_timeout", milliseconds(config.lock_timeout)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    milliseconds(config.statement_timeout),
+                ),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.acquire_timeout)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Opens a transaction (read committed).
+    pub async fn begin(&self) -> Result<Transaction> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// A connection for reads that need no transaction.
+    pub async fn connection(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Answers whether Postgres answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("-- pool.ping\nSELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes every connection, after the statements that run.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Connections open and idle, for metrics.
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
