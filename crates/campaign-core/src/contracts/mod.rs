@@ -1,0 +1,135 @@
+//! Every entry that travels through Redis, and the names of the streams it travels on.
+//!
+//! An entry has a field [`BODY_FIELD`] with one of these types as JSON, and a field [`TRACE_FIELD`] with
+//! the W3C `traceparent` of whoever wrote it (empty when not sampled). Only the lane's own messages, the
+//! hottest of all, spread over several fields ([`QueuedMessage`]).
+//!
+//! Contracts only grow: a new field has a default, an old one keeps its meaning. The tests hold the JSON
+//! of every version ever written; each must still decode.
+
+mod lane;
+mod outcome;
+
+pub use lane::{LaneProfile, QueuedMessage, SnapshotTemplate, UndecodableMessage};
+pub use outcome::{
+    ERROR_TEXT_MAX_CHARS, ErrorNote, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
+};
+
+use crate::ids::{CampaignId, LaneId, Seq};
+use crate::message::{MessageState, text_enum};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The field that holds an entry's JSON.
+pub const BODY_FIELD: &str = "body";
+/// The field that holds the producer's trace context.
+pub const TRACE_FIELD: &str = "trace";
+
+/// Ticks: the specification's `campaignSchedulerQueue`.
+pub const SCHEDULER_STREAM: &str = "campaign.scheduler";
+/// Campaigns to send: the specification's `campaignSenderQueue`.
+pub const SENDER_STREAM: &str = "campaign.sender";
+/// What the ledger recorded, for the outside.
+pub const MESSAGE_EVENTS_STREAM: &str = "message.events";
+/// What changed at the ERP.
+pub const CUSTOMER_EVENTS_STREAM: &str = "customer.events";
+/// Entries that nobody could handle, with their origin.
+pub const DEAD_LETTER_STREAM: &str = "dead-letter";
+
+/// Group of the schedulers on [`SCHEDULER_STREAM`].
+pub const SCHEDULER_GROUP: &str = "scheduler-svc";
+/// Group of the senders on [`SENDER_STREAM`] and [`CUSTOMER_EVENTS_STREAM`].
+pub const SENDER_GROUP: &str = "sender-svc";
+/// Group of the message services on each campaign's stream in a lane.
+pub const MESSAGE_GROUP: &str = "message-svc";
+/// Group of the ERP on [`MESSAGE_EVENTS_STREAM`].
+pub const ERP_GROUP: &str = "erp";
+
+text_enum! {
+    /// What made a tick.
+    TickKind {
+        /// The full minute.
+        Minute = "minute",
+        /// The moment that a campaign is due.
+        Due = "due",
+        /// A person asked for it, by scheduling a campaign for now.
+        Asked = "asked",
+    }
+}
+
+/// On [`SCHEDULER_STREAM`]: look for campaigns that are due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// What made it.
+    pub kind: TickKind,
+}
+
+/// On [`SENDER_STREAM`]: a campaign became `SENDING`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendCampaign {
+    /// Which.
+    pub campaign: CampaignId,
+    /// The number it is sent from.
+    pub lane: LaneId,
+}
+
+/// On [`MESSAGE_EVENTS_STREAM`]: the ledger recorded a new state. At least once for each
+/// (campaign, seq, state).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageEvent {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The message's position in it.
+    pub seq: Seq,
+    /// The ERP's id of the customer.
+    pub customer_id: String,
+    /// The state.
+    pub state: MessageState,
+    /// When it was recorded.
+    pub at: DateTime<Utc>,
+    /// The error code, where the state has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+}
+
+text_enum! {
+    /// What happened to a customer.
+    CustomerEventKind {
+        /// The customer asked not to be messaged.
+        OptedOut = "opted_out",
+        /// The customer allows messages again.
+        OptedIn = "opted_in",
+        /// Something else changed.
+        Changed = "changed",
+    }
+}
+
+/// On [`CUSTOMER_EVENTS_STREAM`]: a customer changed at the ERP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomerEvent {
+    /// What happened.
+    pub kind: CustomerEventKind,
+    /// The ERP's id of the customer.
+    pub customer_id: String,
+    /// The customer's phone as the ERP has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// On [`DEAD_LETTER_STREAM`]: an entry that could not be handled, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The stream it came from.
+    pub stream: String,
+    /// Its id there.
+    pub id: String,
+    /// Why it was rejected.
+    pub reason: String,
+    /// Its fields; bytes that are not UTF-8 are replaced.
+    pub fields: Vec<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Entries that nobody could handle: kept with their origin and the reason, for a person.
+
+use crate::entry::{RawEntry, encode, entries};
+use crate::keys::Keys;
+use crate::{Result, StreamId, Streams, StreamsError};
+use campaign_core::contracts::{BODY_FIELD, DEAD_LETTER_STREAM, DeadLetter, TRACE_FIELD};
+use redis::Value;
+use redis::aio::ConnectionLike;
+
+/// About how many dead letters are kept.
+pub const DEAD_LETTERS_MAX: usize = 10_000;
+
+/// A dead letter and its id among them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StoredDeadLetter {
+    /// Its id in the stream of dead letters.
+    pub id: String,
+    /// What it holds.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+}
+
+/// Keeps a letter that was not read from a stream through this crate's [`crate::Consumer`].
+pub async fn keep(streams: &Streams, letter: &DeadLetter) -> Result<()> {
+    let mut connection = streams.pooled().await?;
+    append(&mut connection, streams.keys(), letter).await
+}
+
+pub(crate) async fn write<C: ConnectionLike>(
+    connection: &mut C,
+    keys: &Keys,
+    stream: &str,
+    entry: &RawEntry,
+    reason: &str,
+) -> Result<()> {
+    tracing::warn!(stream, id = %entry.id, reason, "an entry became a dead letter");
+    metrics::counter!("dead_letters_total", "stream" => stream.to_owned()).increment(1);
+    let letter = DeadLetter {
+        stream: stream.to_owned(),
+        id: entry.id.clone(),
+        reason: reason.to_owned(),
+        fields: entry.fields_as_text(),
+    };
+    append(connection, keys, &letter).await
+}
+
+async fn append<C: ConnectionLike>(connection: &mut C, keys: &Keys, letter: &DeadLetter) -> Result<()> {
+    redis::cmd("XADD")
+        .arg(keys.stream(DEAD_LETTER_STREAM))
+        .arg("MAXLEN")
+        .arg("~")
+        .arg(DEAD_LETTERS_MAX)
+        .arg("*")
+        .arg(BODY_FIELD)
+        .arg(encode(letter))
+        .arg(TRACE_FIELD)
+        .arg("")
+        .query_async::<()>(connection)
+        .await?;
+    Ok(())
+}
+
+/// The newest `limit` letters older than `before` (or than nothing).
+pub async fn list(streams: &Streams, before: Option<&str>, limit: usize) -> Result<Vec<StoredDeadLetter>> {
+    let mut connection = streams.pooled().await?;
+    let from = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
+    let reply: Value = redis::cmd("XREVRANGE")
+        .arg(streams.keys().stream(DEAD_LETTER_STREAM))
+        .arg(from)
+        .arg("-")
+        .arg("COUNT")
+        .arg(limit)
+        .query_async(&mut connection)
+        .await?;
+    Ok(entries(reply)?.iter().filter_map(stored).collect())
+}
+
+/// One letter.
+pub async fn get(streams: &Streams, id: &str) -> Result<StoredDeadLetter> {
+    let missing = || StreamsError::NotFound {
+        what: "dead letter",
+        id: id.to_owned(),
+    };
+    id.parse::<StreamId>().map_err(|_| missing())?;
+    let mut connection = streams.pooled().await?;
+    let reply: Value = redis::cmd("XRANGE")
+        .arg(streams.keys().stream(DEAD_LETTER_STREAM))
+        .arg(id)
+        .arg(id)
+        .query_async(&mut connection)
+        .await?;
+    entries(reply)?.first().and_then(stored).ok_or_else(missing)
+}
+
+/// Throws a letter away.
+pub async fn discard(streams: &Streams, id: &str) -> Result<()> {
+    get(streams, id).await?;
+    let mut connection = streams.pooled().await?;
+    redis::cmd("XDEL")
+        .arg(streams.keys().stream(DEAD_LETTER_STREAM))
+        .arg(id)
+        .query_async::<()>(&mut connection)
+        .await?;
+    Ok(())
+}
+
+/// Puts a letter's entry back at the end of the stream that it came from, in one step with removing it.
+/// Entries of a lane are not put back: their ids name rows of the ledger, where a resend is asked for.
+pub async fn redrive(streams: &Streams, id: &str) -> Result<()> {
+    let stored = get(streams, id).await?;
+    if stored.letter.stream.contains("{pn:") {
+        return Err(StreamsError::UnsafeSettings(
+            "an entry of a lane is not put back; ask for a resend of its message instead".to_owned(),
+        ));
+    }
+    let mut pipeline = redis::pipe();
+    pipeline
+        .atomic()
+        .cmd("XADD")
+        .arg(streams.keys().stream(&stored.letter.stream))
+        .arg("*");
+    for (name, value) in &stored.letter.fields {
+        pipeline.arg(name).arg(value);
+    }
+    pipeline
+        .ignore()
+        .cmd("XDEL")
+        .arg(streams.keys().stream(DEAD_LETTER_STREAM))
+        .arg(id)
+        .ignore();
+    let mut connection = streams.pooled().await?;
+    pipeline.query_async::<()>(&mut connection).await?;
+    Ok(())
+}
+
+fn stored(entry: &RawEntry) -> Option<StoredDeadLetter> {
+    let letter = entry.decode::<DeadLetter>().ok()?.body;
+    Some(StoredDeadLetter {
+        id: entry.id.clone(),
+        letter,
+    })
+}

@@ -1,0 +1,67 @@
+//! The scripts, each with the functions they share in front.
+
+use crate::entry::{array, number, text};
+use crate::{Result, StreamsError};
+use redis::{Script, Value};
+use std::sync::LazyLock;
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal),+ $(,)?) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            // The first line declares a script without `allow-oom`: a Redis out of memory refuses it whole.
+            Script::new(concat!("#!lua\n", include_str!("scripts/prelude.lua"), include_str!($file)))
+        });)+
+    };
+}
+
+scripts! {
+    ADOPT = "scripts/adopt.lua",
+    CLOSE = "scripts/close.lua",
+    CONTROL = "scripts/control.lua",
+    FEED = "scripts/feed.lua",
+    MEMBER = "scripts/member.lua",
+    OPEN = "scripts/open.lua",
+    RATE = "scripts/rate.lua",
+    RECOVER = "scripts/recover.lua",
+    SETTLE = "scripts/settle.lua",
+    SURVEY = "scripts/survey.lua",
+    TAKE = "scripts/take.lua",
+    VERIFY = "scripts/verify.lua",
+}
+
+/// A script's answer: a word, and what follows it.
+pub(super) struct Answer {
+    pub(super) word: String,
+    rest: std::vec::IntoIter<Value>,
+}
+
+impl Answer {
+    pub(super) fn read(value: Value) -> Result<Self> {
+        let mut rest = array(value, "script answer")?.into_iter();
+        let word = text(rest.next().unwrap_or(Value::Nil), "script answer")?;
+        Ok(Self { word, rest })
+    }
+
+    pub(super) fn next(&mut self) -> Value {
+        self.rest.next().unwrap_or(Value::Nil)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String> {
+        text(self.next(), "script answer")
+    }
+
+    pub(super) fn number(&mut self) -> Result<i64> {
+        number(self.next(), "script answer")
+    }
+
+    pub(super) fn list(&mut self) -> Result<Vec<Value>> {
+        array(self.next(), "script answer")
+    }
+
+    pub(super) fn unexpected<T>(self) -> Result<T> {
+        Err(StreamsError::undecodable(
+            "script answer",
+            format!("unknown word {:?}", self.word),
+        ))
+    }
+}

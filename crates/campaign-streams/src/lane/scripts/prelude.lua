@@ -1,0 +1,32 @@
+-- Which Redis this is: a restart changes run_id, a failover or a rollback to a copy changes either.
+local function identity()
+    local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
+    return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)')
+end
+
+local function now_us()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- Lua writes large numbers as 1.7e+15, which Redis would not read back.
+local function whole(number)
+    return string.format('%.0f', number)
+end
+
+-- The owner's scripts: refuse a past epoch, and a Redis that the lane was not built on.
+local function guard(header, epoch)
+    local fields = redis.call('HMGET', header, 'identity', 'epoch')
+    local here = identity()
+    if tonumber(fields[2] or '-1') > tonumber(epoch) then return { 'superseded', fields[2] } end
+    if fields[1] ~= here then return { 'unverified', here } end
+    return nil
+end
+
+local function stream_info(key, wanted)
+    local info = redis.pcall('XINFO', 'STREAM', key)
+    if info.err then return nil end
+    for i = 1, #info, 2 do
+        if info[i] == wanted then return info[i + 1] end
+    end
+end

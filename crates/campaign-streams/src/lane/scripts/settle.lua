@@ -1,0 +1,63 @@
+-- Writes outcomes first, then lets the entries go: an entry leaves only when its outcome is in Redis.
+-- KEYS: header, outcomes, then stream and alarms of each campaign concerned.
+-- ARGV: group, parked consumer, instance, identity joined on, then five for each step:
+--       kind, index of the campaign (from 0), entry id, two arguments.
+--   accepted <body> <trace>   published by anyone: an accepted message stays accepted
+--   settled  <body> <trace>   published by the entry's owner only
+--   parked   <due ms> <attempts that count>   by the entry's owner only
+--   event    <body> <trace>   concerns no entry
+--   refund   <tokens> -       gives tokens back
+--   slow     <ms> -           nothing is taken from the lane for so long
+local header, outcomes = KEYS[1], KEYS[2]
+local group, parked, instance, joined = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+-- On another Redis than the one the entry was taken from, its stream says nothing of who owns it. There
+-- every outcome is published; the ledger knows which round it belongs to.
+local here = identity()
+local trusted = here == joined and redis.call('HGET', header, 'identity') == here
+
+local function publish(body, trace)
+    return redis.call('XADD', outcomes, '*', 'body', body, 'trace', trace)
+end
+
+local function owns(stream, id)
+    local pending = redis.pcall('XPENDING', stream, group, id, id, 1)
+    return not pending.err and pending[1] ~= nil and pending[1][2] == instance
+end
+
+local function release(stream, id)
+    redis.pcall('XACK', stream, group, id)
+    redis.call('XDEL', stream, id)
+end
+
+local published = {}
+for i = 5, #ARGV, 5 do
+    local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+    local stream = KEYS[3 + tonumber(ARGV[i + 1]) * 2]
+    local alarms = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
+    local outcome = ''
+    if kind == 'event' then
+        outcome = publish(first, second)
+    elseif kind == 'accepted' then
+        outcome = publish(first, second)
+        release(stream, id)
+    elseif kind == 'settled' then
+        if not trusted or owns(stream, id) then
+            outcome = publish(first, second)
+            if trusted then release(stream, id) end
+        end
+    elseif kind == 'parked' then
+        if trusted and owns(stream, id) then
+            redis.call('XCLAIM', stream, group, parked, 0, id, 'RETRYCOUNT', second, 'JUSTID')
+            redis.call('ZADD', alarms, first, id)
+        end
+    elseif kind == 'refund' then
+        if trusted then redis.call('HINCRBYFLOAT', header, 'tokens', first) end
+    elseif kind == 'slow' then
+        if trusted then redis.call('HSET', header, 'not_before_us', whole(now_us() + tonumber(first) * 1000)) end
+    end
+    table.insert(published, outcome)
+end
+
+local oldest = redis.call('XRANGE', outcomes, '-', '+', 'COUNT', 1)[1]
+return { here, trusted and 1 or 0, oldest and oldest[1] or '', published }

@@ -1,0 +1,129 @@
+-- Hands out up to `wanted` messages: by the bucket, by fair shares, each with one token.
+-- KEYS: header, members, running, optouts, then stream, alarms, snapshot of each campaign of the roster.
+-- ARGV: group, parked consumer, instance, wanted, roster version, campaign ids of the roster.
+local header, members, running, optouts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, parked, instance = ARGV[1], ARGV[2], ARGV[3]
+local wanted, roster = tonumber(ARGV[4]), ARGV[5]
+
+local fields = redis.call('HMGET', header, 'identity', 'roster', 'rate', 'tokens', 'refilled_us', 'vtime',
+    'not_before_us')
+local here = identity()
+if fields[1] ~= here then return { 'unverified', here } end
+if redis.call('HGET', members, instance) ~= here then return { 'stranger', here } end
+if (fields[2] or '0') ~= roster then
+    return { 'roster', fields[2] or '0', redis.call('ZRANGE', running, 0, -1) }
+end
+
+local now, rate = now_us(), tonumber(fields[3])
+local not_before = tonumber(fields[7] or '0')
+if now < not_before then return { 'ok', whole(not_before - now), {}, {} } end
+
+-- One token, and 20 ms of the rate: a taker that is up to 20 ms late wastes nothing.
+local capacity = 1 + rate * 0.02
+local elapsed = math.max(0, now - tonumber(fields[5] or '0'))
+local tokens = math.min(capacity, tonumber(fields[4] or '0') + elapsed * rate / 1000000)
+local system = tonumber(fields[6] or '0')
+
+local candidates, troubled, next_alarm_us = {}, {}, nil
+for i = 6, #ARGV do
+    local at = 4 + (i - 6) * 3
+    local snapshot = redis.call('HMGET', KEYS[at + 3], 'held', 'expires_ms', 'weight')
+    local expires_ms = tonumber(snapshot[2] or '0')
+    if snapshot[1] == '0' and (expires_ms == 0 or now < expires_ms * 1000) then
+        table.insert(candidates, {
+            index = i - 6, id = ARGV[i], stream = KEYS[at + 1], alarms = KEYS[at + 2],
+            weight = tonumber(snapshot[3]), tag = tonumber(redis.call('ZSCORE', running, ARGV[i]) or system),
+        })
+    end
+end
+
+local any_optouts = redis.call('ZCARD', optouts) > 0
+local function opted_out(values)
+    if not any_optouts then return 0 end
+    for i = 1, #values, 2 do
+        if values[i] == 'p' then
+            return redis.call('ZSCORE', optouts, values[i + 1]) and 1 or 0
+        end
+    end
+    return 0
+end
+
+local taken = {}
+local function hand_out(campaign, entry, attempt)
+    local refused = opted_out(entry[2])
+    if refused == 1 then tokens = tokens + 1 end
+    table.insert(taken, { campaign.index, entry[1], attempt, refused, entry[2] })
+end
+
+local function take_due(campaign, count)
+    local got = 0
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', campaign.alarms, '-inf', whole(now / 1000), 'LIMIT', 0, count)) do
+        redis.call('ZREM', campaign.alarms, id)
+        local pending = redis.call('XPENDING', campaign.stream, group, id, id, 1)[1]
+        if pending and pending[2] == parked then
+            local entry = redis.call('XCLAIM', campaign.stream, group, instance, 0, id)[1]
+            if entry then
+                hand_out(campaign, entry, pending[4] + 1)
+                got = got + 1
+            end
+        end
+    end
+    return got
+end
+
+local function take_fresh(campaign, count)
+    local reply = redis.call('XREADGROUP', 'GROUP', group, instance, 'COUNT', count, 'STREAMS', campaign.stream, '>')
+    if not reply then return 0 end
+    for _, entry in ipairs(reply[1][2]) do hand_out(campaign, entry, 1) end
+    return #reply[1][2]
+end
+
+-- A lane's campaign in trouble must not stop the others: it is reported and left out.
+local function take_from(campaign, count)
+    local due, fresh = 0, 0
+    local fine, problem = pcall(function()
+        due = take_due(campaign, count)
+        if due < count then fresh = take_fresh(campaign, count - due) end
+    end)
+    if not fine then
+        local text = type(problem) == 'table' and (problem.err or 'unknown') or tostring(problem)
+        table.insert(troubled, { campaign.index, text })
+        return due + fresh, false
+    end
+    return due + fresh, due + fresh == count
+end
+
+local budget = math.min(wanted, math.floor(tokens))
+while budget > 0 and #candidates > 0 do
+    local chosen, start = 1, nil
+    for i, campaign in ipairs(candidates) do
+        local from = math.max(campaign.tag, system)
+        if not start or from < start then chosen, start = i, from end
+    end
+    local campaign = candidates[chosen]
+    local got, more = take_from(campaign, math.ceil(budget / #candidates))
+    if got > 0 then
+        system, campaign.tag = start, start + got / campaign.weight
+        redis.call('ZADD', running, string.format('%.9f', campaign.tag), campaign.id)
+        tokens, budget = tokens - got, budget - got
+    end
+    if not more then
+        local alarm = redis.call('ZRANGE', campaign.alarms, 0, 0, 'WITHSCORES')[2]
+        if alarm then next_alarm_us = math.min(next_alarm_us or math.huge, tonumber(alarm) * 1000) end
+        table.remove(candidates, chosen)
+    end
+end
+
+redis.call('HSET', header, 'tokens', string.format('%.6f', tokens), 'refilled_us', whole(now), 'vtime',
+    string.format('%.9f', system))
+
+-- How long to wait before asking again, in microseconds: 0 now, -1 until woken.
+local wait = -1
+if tokens < 1 and (#candidates > 0 or #taken > 0) then
+    wait = (1 - tokens) / rate * 1000000
+elseif #candidates > 0 then
+    wait = 0
+elseif next_alarm_us then
+    wait = math.max(0, next_alarm_us - now)
+end
+return { 'ok', whole(wait), taken, troubled }
