@@ -1,20 +1,25 @@
 //! What stands around every route: limits, panics, problems for what is not there, and the numbers.
 //!
-//! From the outside in: observed (span and metrics), explained (404 and 405 as problems), panics
-//! caught, time limited, body limited. The probes stand beside it all, so that they answer when
-//! everything else is slow.
+//! From the outside in: explained (404 and 405 as problems), observed (span and metrics), panics
+//! caught, time limited, body limited. The probes stand beside all but the first, so that they answer
+//! when everything else is slow.
 
-use std::{any::Any, time::Duration, time::Instant};
+use std::{
+    any::Any,
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{Method, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
@@ -34,9 +39,7 @@ pub(crate) fn surround(router: Router, limits: &Limits, health: Health, shutdown
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe));
     // In this order the service's own fallback, if it has one, is the one that stays.
-    probes(health, shutdown)
-        .merge(service)
-        .layer(from_fn(explain_absence))
+    probes(health, shutdown).merge(service)
 }
 
 fn probes(health: Health, shutdown: Shutdown) -> Router {
@@ -86,34 +89,38 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// Answers of the router itself (no such route, no such method) have neither body nor type; those of
-/// handlers have one or the other, and are left alone.
-async fn explain_absence(request: Request, next: Next) -> Response {
+/// Asks `app`, and puts into words what its router itself answers (no such route, no such method).
+///
+/// Those answers have neither body nor type; those of handlers have one or the other, and are left
+/// alone. It stands outside the router because only there the `Allow` header is known.
+pub(crate) async fn answer(app: Router, request: Request) -> Result<Response, Infallible> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = next.run(request).await;
+    let response = app.oneshot(request).await?;
     let from_router = !response.headers().contains_key(header::CONTENT_TYPE)
         && response.body().size_hint().exact() == Some(0);
-    match response.status() {
+    Ok(match response.status() {
         StatusCode::NOT_FOUND if from_router => {
             let path = crate::fault::echo(uri.path());
             Problem::not_found(format!("there is nothing at {path}")).into_response()
         }
         StatusCode::METHOD_NOT_ALLOWED if from_router => method_not_allowed(&method, &response),
         _ => response,
-    }
+    })
 }
 
 fn method_not_allowed(method: &Method, response: &Response) -> Response {
-    let allowed = response.headers().get(header::ALLOW).cloned();
-    let allowed = allowed.unwrap_or_else(|| HeaderValue::from_static(""));
-    let detail = format!(
+    let allowed = response.headers().get(header::ALLOW);
+    let names = allowed.and_then(|value| value.to_str().ok());
+    let mut problem = Problem::method_not_allowed(format!(
         "{} is not allowed here; allowed: {}",
         method_label(method),
-        allowed.to_str().unwrap_or_default()
-    );
-    let mut response = Problem::method_not_allowed(detail).into_response();
-    response.headers_mut().insert(header::ALLOW, allowed);
-    response
+        names.unwrap_or("no method"),
+    ))
+    .into_response();
+    if let Some(allowed) = allowed {
+        problem.headers_mut().insert(header::ALLOW, allowed.clone());
+    }
+    problem
 }
 
 async fn observe(request: Request, next: Next) -> Response<Body> {

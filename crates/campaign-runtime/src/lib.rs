@@ -35,13 +35,10 @@ pub use health::{CheckReport, Health, HealthHandle, HealthReport};
 pub use healthcheck::ask_readiness;
 pub use metrics::install_recorder;
 pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, FieldProblem, Problem};
-pub use process::run;
+pub use process::{install_tls_provider, run};
 pub use runtime::{Runtime, Spawner};
 pub use secret::{SecretName, SecretSetting};
 pub use server::{CLIENT_IDLE_TIMEOUT, Limits};
 pub use shutdown::{DEFAULT_DEADLINE, Shutdown};
 pub use telemetry::{Telemetry, TraceSettings};
 pub use trace_context::{current_trace_context, link_only, link_to};
-
-#[doc(hidden)]
-pub use secrecy;

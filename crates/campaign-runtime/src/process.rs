@@ -103,9 +103,7 @@ where
     F: FnOnce(C, Runtime) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    // First of all: whatever speaks TLS looks for the process's provider. An error means that one is
-    // installed already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls_provider();
     let telemetry = Telemetry::install(service, version, config.runtime())?;
     log_panics();
     metrics::install_recorder();
@@ -128,6 +126,15 @@ where
     }
     telemetry.flush();
     outcome
+}
+
+/// Makes ring the process's provider of cryptography for TLS, unless there is one already.
+///
+/// [`run`] does it first of all: HTTP, Redis and Postgres clients are built without a provider of their
+/// own and look for the process's. A program that does not use `run` calls this before any of them.
+pub fn install_tls_provider() {
+    // An error means that one is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// From listening to the end of the last task.
@@ -203,8 +210,8 @@ impl Signals {
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let location = info.location().map(ToString::to_string);
-        let message = info.payload_as_str().unwrap_or("without a message");
-        tracing::error!(location, message, "panicked");
+        let panic = info.payload_as_str().unwrap_or("without a message");
+        tracing::error!(location, panic, "panicked");
     }));
 }
 

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -22,9 +22,8 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-use crate::shutdown::Shutdown;
+use crate::{layers::answer, shutdown::Shutdown};
 
 /// How long clients should keep idle connections to a service: less than the service does, so that
 /// the client closes first and never writes a request into a connection that is being closed.
@@ -116,7 +115,7 @@ impl Server {
             }
             let service = service_fn(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                app.clone().oneshot(request)
+                answer(app.clone(), request.map(Body::new))
             });
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
             let outcome = tokio::select! {

@@ -151,6 +151,6 @@ mod tests {
         assert!(!shutdown.is_stopping());
         shutdown.stop_now();
         assert!(shutdown.is_stopping());
-        assert!(!shutdown.sleep(Duration::from_secs(60)).await);
+        assert!(!shutdown.sleep(Duration::from_mins(1)).await);
     }
 }

@@ -9,7 +9,7 @@ use std::{io::IsTerminal, time::Duration};
 
 use anyhow::Context;
 use opentelemetry::{KeyValue, trace::TracerProvider};
-use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
@@ -21,6 +21,7 @@ use tracing_subscriber::{
 
 use crate::{
     config::{ConfigProblem, LogFormat, RuntimeArgs},
+    process::install_tls_provider,
     trace_context,
 };
 
@@ -55,7 +56,7 @@ pub struct TraceSettings {
     #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
     pub otel_service_name: Option<String>,
 
-    /// Which spans are sampled: [`parentbased_`]`always_on`, `always_off` or `traceidratio`
+    /// Which spans are sampled: always_on, always_off, traceidratio, or one of them after parentbased_
     #[arg(
         long,
         env = "OTEL_TRACES_SAMPLER",
@@ -187,9 +188,10 @@ impl Telemetry {
         let Some(url) = settings.traces_url() else {
             return Ok(Self { traces: None });
         };
+        // The exporter's client is built even for plain HTTP with what TLS needs.
+        install_tls_provider();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_headers(std::collections::HashMap::new())
             .with_endpoint(&url)
             .build()
             .with_context(|| format!("cannot export traces to {url}"))?;
