@@ -21,8 +21,6 @@ CREATE TABLE lanes (
     lease_until     timestamptz NOT NULL DEFAULT '-infinity',
     -- The Redis that the lane was last built for.
     redis_identity  text,
-    -- The last outcome applied, as an entry id of that Redis.
-    last_outcome_id text NOT NULL DEFAULT '0-0',
     -- When the ledger last knew of every outcome there was.
     caught_up_at    timestamptz NOT NULL DEFAULT now()
 );

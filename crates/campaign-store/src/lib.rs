@@ -15,12 +15,19 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod audience;
 pub mod campaigns;
+pub mod counters;
+pub mod dispatches;
 pub mod holds;
 pub mod idempotency;
+pub mod lanes;
+pub mod messages;
 pub mod phone_numbers;
 pub mod reports;
+pub mod rounds;
 pub mod requests;
+pub mod suppressions;
 pub mod templates;
 
 mod error;

@@ -1,5 +1,5 @@
 -- Writes outcomes first, then lets the entries go: an entry leaves only when its outcome is in Redis.
--- KEYS: header, outcomes, then stream and alarms of each campaign concerned.
+-- KEYS: header, outcomes, members, then stream and alarms of each campaign concerned.
 -- ARGV: group, parked consumer, instance, identity joined on, then five for each step:
 --       kind, index of the campaign (from 0), entry id, two arguments.
 --   accepted <body> <trace>   published by anyone: an accepted message stays accepted
@@ -8,13 +8,14 @@
 --   event    <body> <trace>   concerns no entry
 --   refund   <tokens> -       gives tokens back
 --   slow     <ms> -           nothing is taken from the lane for so long
-local header, outcomes = KEYS[1], KEYS[2]
+local header, outcomes, members = KEYS[1], KEYS[2], KEYS[3]
 local group, parked, instance, joined = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
--- On another Redis than the one the entry was taken from, its stream says nothing of who owns it. There
--- every outcome is published; the ledger knows which round it belongs to.
+-- On another Redis than the one the entry was taken from, or to one who is no longer a member, the stream
+-- says nothing of who owns an entry. There every outcome is published; the ledger knows its round.
 local here = identity()
 local trusted = here == joined and redis.call('HGET', header, 'identity') == here
+    and redis.call('HGET', members, instance) == here
 
 local function publish(body, trace)
     return redis.call('XADD', outcomes, '*', 'body', body, 'trace', trace)
@@ -33,8 +34,8 @@ end
 local published = {}
 for i = 5, #ARGV, 5 do
     local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-    local stream = KEYS[3 + tonumber(ARGV[i + 1]) * 2]
-    local alarms = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
+    local stream = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
+    local alarms = KEYS[5 + tonumber(ARGV[i + 1]) * 2]
     local outcome = ''
     if kind == 'event' then
         outcome = publish(first, second)
@@ -60,4 +61,4 @@ for i = 5, #ARGV, 5 do
 end
 
 local oldest = redis.call('XRANGE', outcomes, '-', '+', 'COUNT', 1)[1]
-return { here, trusted and 1 or 0, oldest and oldest[1] or '', published }
+return { here, trusted and 1 or 0, oldest and oldest[1] or '', published, redis.call('XLEN', outcomes) }

@@ -1,0 +1,253 @@
+//! Dispatches: how far each campaign's audience, feeding and rounds are.
+
+use crate::{Connection, Result, read};
+use campaign_core::campaign::{CampaignStatus, OnUncertain, Priority};
+use campaign_core::ids::{CampaignId, Generation, LaneId, Seq};
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::str::FromStr;
+
+/// Where the rows of a round come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// All of `messages`, in order.
+    Audience,
+    /// The rows of `again` that were moved into the round.
+    Again,
+}
+
+impl Pass {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audience => "audience",
+            Self::Again => "again",
+        }
+    }
+}
+
+impl FromStr for Pass {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        [Self::Audience, Self::Again].into_iter().find(|pass| pass.as_str() == text).ok_or(())
+    }
+}
+
+/// Everything that the owner of a lane decides from, about one unfinished campaign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Its stored status.
+    pub status: CampaignStatus,
+    /// Its share.
+    pub priority: Priority,
+    /// What was not sent by then is cancelled.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What becomes of uncertain messages.
+    pub on_uncertain: OnUncertain,
+    /// Whether any hold stands, on it or on its lane.
+    pub held: bool,
+    /// Raised with everything that people decide.
+    pub control_version: i64,
+    /// Whether requests wait.
+    pub requests_waiting: bool,
+    /// When the next row may go again, whatever the reason; none if no row waits outside a round.
+    pub next_again: Option<DateTime<Utc>>,
+    /// The dispatch.
+    pub dispatch: Dispatch,
+    /// Rows that are pending.
+    pub pending: i64,
+}
+
+/// How far one campaign is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    /// Where the next page of the ERP starts; none is the first.
+    pub erp_cursor: Option<String>,
+    /// Whether the ERP has named everyone.
+    pub audience_complete: bool,
+    /// The seq of the next row.
+    pub next_seq: Seq,
+    /// The round.
+    pub generation: Generation,
+    /// Where its rows come from.
+    pub pass: Pass,
+    /// The last row of the round that was appended to the lane.
+    pub enqueued_seq: Seq,
+    /// The control version that the lane follows.
+    pub control_applied: i64,
+}
+
+/// Starts keeping a ledger for a campaign. Harmless if one is kept already.
+pub async fn create(connection: &mut Connection, campaign: CampaignId, lane: &LaneId) -> Result<()> {
+    sqlx::query(
+        "-- dispatches.create
+         WITH dispatch AS (
+             INSERT INTO dispatches (campaign, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING
+         )
+         INSERT INTO campaign_counters (campaign) VALUES ($1) ON CONFLICT DO NOTHING",
+    )
+    .bind(campaign.0)
+    .bind(lane.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Started campaigns of a lane that nobody keeps a ledger for yet.
+pub async fn missing(connection: &mut Connection, lane: &LaneId) -> Result<Vec<CampaignId>> {
+    let rows = sqlx::query(
+        "-- dispatches.missing
+         SELECT id FROM campaigns
+         WHERE phone_number_id = $1 AND status = 'SENDING' AND finished_at IS NULL
+             AND NOT EXISTS (SELECT 1 FROM dispatches WHERE campaign = id)",
+    )
+    .bind(lane.as_str())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok(CampaignId(row.try_get("id")?))).collect()
+}
+
+/// The unfinished campaigns of a lane. Holds whose time is over no longer count.
+pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work>> {
+    let rows = sqlx::query(
+        "-- dispatches.work
+         SELECT campaigns.id, campaigns.status::text, priority::text, expires_at, on_uncertain::text, control_version,
+             EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = campaigns.id
+                     AND (h.until IS NULL OR h.until > clock_timestamp()))
+             OR EXISTS (SELECT 1 FROM lane_holds AS h WHERE h.lane = phone_number_id
+                     AND (h.until IS NULL OR h.until > clock_timestamp())) AS held,
+             EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL)
+                 AS requests_waiting,
+             (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again,
+             erp_cursor, audience_complete, next_seq, generation, pass, enqueued_seq, control_applied, pending
+         FROM campaigns
+         JOIN dispatches ON dispatches.campaign = campaigns.id
+         JOIN campaign_counters ON campaign_counters.campaign = campaigns.id
+         WHERE phone_number_id = $1 AND finished_at IS NULL
+             AND campaigns.status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
+         ORDER BY campaigns.id",
+    )
+    .bind(lane.as_str())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_work).collect()
+}
+
+fn read_work(row: &PgRow) -> Result<Work> {
+    Ok(Work {
+        campaign: CampaignId(row.try_get("id")?),
+        status: read::text(row, "status")?,
+        priority: read::text(row, "priority")?,
+        expires_at: row.try_get("expires_at")?,
+        on_uncertain: read::text(row, "on_uncertain")?,
+        held: row.try_get("held")?,
+        control_version: row.try_get("control_version")?,
+        requests_waiting: row.try_get("requests_waiting")?,
+        next_again: row.try_get("next_again")?,
+        dispatch: read_dispatch(row)?,
+        pending: row.try_get("pending")?,
+    })
+}
+
+fn read_dispatch(row: &PgRow) -> Result<Dispatch> {
+    Ok(Dispatch {
+        erp_cursor: row.try_get("erp_cursor")?,
+        audience_complete: row.try_get("audience_complete")?,
+        next_seq: Seq(row.try_get("next_seq")?),
+        generation: Generation(row.try_get("generation")?),
+        pass: read::text(row, "pass")?,
+        enqueued_seq: Seq(row.try_get("enqueued_seq")?),
+        control_applied: row.try_get("control_applied")?,
+    })
+}
+
+/// One dispatch, locked until the transaction ends.
+pub async fn lock(connection: &mut Connection, campaign: CampaignId) -> Result<Dispatch> {
+    let row = sqlx::query(
+        "-- dispatches.lock
+         SELECT erp_cursor, audience_complete, next_seq, generation, pass, enqueued_seq, control_applied
+         FROM dispatches WHERE campaign = $1 FOR UPDATE",
+    )
+    .bind(campaign.0)
+    .fetch_one(connection)
+    .await?;
+    read_dispatch(&row)
+}
+
+/// Records how far the audience is.
+pub async fn save_audience(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    erp_cursor: Option<&str>,
+    complete: bool,
+    next_seq: Seq,
+) -> Result<()> {
+    sqlx::query(
+        "-- dispatches.save_audience
+         UPDATE dispatches SET erp_cursor = $2, audience_complete = $3, next_seq = $4 WHERE campaign = $1",
+    )
+    .bind(campaign.0)
+    .bind(erp_cursor)
+    .bind(complete)
+    .bind(next_seq.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records the last row of a round that was appended.
+pub async fn save_enqueued(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    generation: Generation,
+    enqueued: Seq,
+) -> Result<()> {
+    sqlx::query(
+        "-- dispatches.save_enqueued
+         UPDATE dispatches SET enqueued_seq = $3 WHERE campaign = $1 AND generation = $2 AND enqueued_seq < $3",
+    )
+    .bind(campaign.0)
+    .bind(generation.0)
+    .bind(enqueued.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records the control version that the lane follows.
+pub async fn save_control(connection: &mut Connection, campaign: CampaignId, version: i64) -> Result<()> {
+    sqlx::query(
+        "-- dispatches.save_control
+         UPDATE dispatches SET control_applied = $2 WHERE campaign = $1 AND control_applied < $2",
+    )
+    .bind(campaign.0)
+    .bind(version)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Begins a round: what is fed from here on is of `generation`, starting behind `enqueued`.
+pub async fn begin_round(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    generation: Generation,
+    pass: Pass,
+    enqueued: Seq,
+) -> Result<()> {
+    sqlx::query(
+        "-- dispatches.begin_round
+         UPDATE dispatches SET generation = $2, pass = $3, enqueued_seq = $4 WHERE campaign = $1",
+    )
+    .bind(campaign.0)
+    .bind(generation.0)
+    .bind(pass.as_str())
+    .bind(enqueued.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

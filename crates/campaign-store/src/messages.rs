@@ -1,0 +1,229 @@
+//! Messages: the ledger's rows, locked and changed in the order of their seq.
+
+use crate::counters::CounterDelta;
+use crate::dispatches::Pass;
+use crate::{Connection, Result, read};
+use campaign_core::ids::{CampaignId, Generation, Seq};
+use campaign_core::message::{MessageRow, MessageState, SkipReason};
+use campaign_core::phone::CanonicalPhone;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+/// A row, locked.
+#[derive(Debug, Clone)]
+pub struct LockedRow {
+    /// Its position.
+    pub seq: Seq,
+    /// The ERP's id of the customer.
+    pub customer_id: String,
+    /// What events can change.
+    pub row: MessageRow,
+}
+
+/// A row to be fed.
+#[derive(Debug, Clone)]
+pub struct FeedRow {
+    /// Its position.
+    pub seq: Seq,
+    /// Who receives it.
+    pub phone: CanonicalPhone,
+    /// The template's values.
+    pub variables: Vec<String>,
+    /// The person asked not to be messaged since the row was written.
+    pub suppressed: bool,
+}
+
+/// Locks rows, in key order, so that two writers cannot wait for each other.
+pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> Result<Vec<LockedRow>> {
+    let rows = sqlx::query(
+        "-- messages.lock
+         SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+             settled_at, accepted_at, sent_at, delivered_at, read_at
+         FROM messages WHERE campaign = $1 AND seq = ANY($2) ORDER BY seq FOR UPDATE",
+    )
+    .bind(campaign.0)
+    .bind(seqs)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_locked).collect()
+}
+
+/// Locks the next `limit` rows behind `after` that are pending or deferred.
+pub async fn lock_unsettled(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    after: Seq,
+    limit: i64,
+) -> Result<Vec<LockedRow>> {
+    let rows = sqlx::query(
+        "-- messages.lock_unsettled
+         SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+             settled_at, accepted_at, sent_at, delivered_at, read_at
+         FROM messages
+         WHERE campaign = $1 AND seq > $2 AND state IN ('pending', 'deferred') ORDER BY seq LIMIT $3 FOR UPDATE",
+    )
+    .bind(campaign.0)
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_locked).collect()
+}
+
+/// Locks the rows of a round that were fed and are still pending.
+pub async fn lock_fed_pending(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    generation: Generation,
+    pass: Pass,
+    enqueued: Seq,
+) -> Result<Vec<LockedRow>> {
+    let rows = sqlx::query(
+        "-- messages.lock_fed_pending
+         SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+             settled_at, accepted_at, sent_at, delivered_at, read_at
+         FROM messages AS m
+         WHERE campaign = $1 AND seq <= $2 AND state = 'pending'
+             AND ($3 OR EXISTS (SELECT 1 FROM again AS a
+                                WHERE a.campaign = m.campaign AND a.seq = m.seq AND a.round = $4))
+         ORDER BY seq FOR UPDATE",
+    )
+    .bind(campaign.0)
+    .bind(enqueued.0)
+    .bind(pass == Pass::Audience)
+    .bind(generation.0)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_locked).collect()
+}
+
+fn read_locked(row: &PgRow) -> Result<LockedRow> {
+    Ok(LockedRow {
+        seq: Seq(row.try_get("seq")?),
+        customer_id: row.try_get("customer_id")?,
+        row: MessageRow {
+            state: read::text(row, "state")?,
+            generation: Generation(row.try_get("generation")?),
+            attempts: row.try_get("attempts")?,
+            wamid: row.try_get("wamid")?,
+            wa_id: row.try_get("wa_id")?,
+            error_code: row.try_get("error_code")?,
+            error_text: row.try_get("error_text")?,
+            settled_at: row.try_get("settled_at")?,
+            accepted_at: row.try_get("accepted_at")?,
+            sent_at: row.try_get("sent_at")?,
+            delivered_at: row.try_get("delivered_at")?,
+            read_at: row.try_get("read_at")?,
+        },
+    })
+}
+
+/// Writes locked rows back.
+pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[LockedRow]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(
+        "-- messages.update
+         UPDATE messages AS m SET
+             state = u.state::message_state, generation = u.generation, attempts = u.attempts, wamid = u.wamid,
+             wa_id = u.wa_id, error_code = u.error_code, error_text = u.error_text, settled_at = u.settled_at,
+             accepted_at = u.accepted_at, sent_at = u.sent_at, delivered_at = u.delivered_at, read_at = u.read_at
+         FROM UNNEST($2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[],
+                 $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+                 $14::timestamptz[])
+             AS u (seq, state, generation, attempts, wamid, wa_id, error_code, error_text, settled_at, accepted_at,
+                 sent_at, delivered_at, read_at)
+         WHERE m.campaign = $1 AND m.seq = u.seq",
+    )
+    .bind(campaign.0)
+    .bind(column!(locked => locked.seq.0))
+    .bind(column!(locked => locked.row.state.as_str()))
+    .bind(column!(locked => locked.row.generation.0))
+    .bind(column!(locked => locked.row.attempts))
+    .bind(column!(locked => locked.row.wamid.as_deref()))
+    .bind(column!(locked => locked.row.wa_id.as_deref()))
+    .bind(column!(locked => locked.row.error_code.as_deref()))
+    .bind(column!(locked => locked.row.error_text.as_deref()))
+    .bind(column!(locked => locked.row.settled_at))
+    .bind(column!(locked => locked.row.accepted_at))
+    .bind(column!(locked => locked.row.sent_at))
+    .bind(column!(locked => locked.row.delivered_at))
+    .bind(column!(locked => locked.row.read_at))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Counts what changed from one row to its successor.
+pub fn count_change(delta: &mut CounterDelta, before: &MessageRow, after: &MessageRow) {
+    delta.moved(before.state, after.state);
+    let skip_reason = |row: &MessageRow| -> Option<SkipReason> {
+        (row.state == MessageState::Skipped).then(|| row.error_code.as_deref()?.parse().ok()).flatten()
+    };
+    if before.state != after.state {
+        if let Some(reason) = skip_reason(before) {
+            delta.skipped(reason, -1);
+        }
+        if let Some(reason) = skip_reason(after) {
+            delta.skipped(reason, 1);
+        }
+        if after.state.is_accepted() && !before.state.is_accepted() {
+            let known = [after.accepted_at, after.sent_at, after.delivered_at, after.read_at, after.settled_at];
+            if let Some(at) = known.into_iter().flatten().min() {
+                delta.accepted(at);
+            }
+        }
+    }
+}
+
+/// The next `limit` pending rows of a round behind `after`.
+pub async fn next_to_feed(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    generation: Generation,
+    pass: Pass,
+    after: Seq,
+    limit: i64,
+) -> Result<Vec<FeedRow>> {
+    let statement = match pass {
+        Pass::Audience => sqlx::query(
+            "-- messages.next_of_audience
+             SELECT seq, phone, variables,
+                 EXISTS (SELECT 1 FROM suppressions AS s WHERE s.phone = m.phone) AS suppressed
+             FROM messages AS m
+             WHERE campaign = $1 AND seq > $2 AND state = 'pending' AND $4::integer IS NOT NULL
+             ORDER BY seq LIMIT $3",
+        ),
+        Pass::Again => sqlx::query(
+            "-- messages.next_of_again
+             SELECT m.seq, phone, variables,
+                 EXISTS (SELECT 1 FROM suppressions AS s WHERE s.phone = m.phone) AS suppressed
+             FROM again AS a JOIN messages AS m ON m.campaign = a.campaign AND m.seq = a.seq
+             WHERE a.campaign = $1 AND a.seq > $2 AND a.round = $4 AND m.state = 'pending'
+             ORDER BY a.seq LIMIT $3",
+        ),
+    };
+    let rows = statement
+        .bind(campaign.0)
+        .bind(after.0)
+        .bind(limit)
+        .bind(generation.0)
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(FeedRow {
+                seq: Seq(row.try_get("seq")?),
+                phone: read::text(row, "phone")?,
+                variables: row.try_get("variables")?,
+                suppressed: row.try_get("suppressed")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,245 @@
+//! Rounds: the few rows that go again, and the step from one round to the next.
+
+use crate::counters::CounterDelta;
+use crate::dispatches::{self, Pass};
+use crate::messages::{self, LockedRow};
+use crate::{Connection, Result, counters};
+use campaign_core::ids::{CampaignId, Generation, Seq};
+use campaign_core::message::MessageState;
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+/// Most rows that one round takes from `again`; the others wait for the next.
+pub const ROUND_ROWS_MAX: i64 = 20_000;
+
+/// Why a row goes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A retry that is too long to wait for in the lane.
+    Deferred,
+    /// Nobody knows whether it was accepted; `due` is the end of its grace.
+    Uncertain,
+    /// A person asked for it.
+    Asked,
+}
+
+impl Why {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deferred => "deferred",
+            Self::Uncertain => "uncertain",
+            Self::Asked => "asked",
+        }
+    }
+}
+
+/// A row that may go again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// Which.
+    pub seq: Seq,
+    /// Not before this time.
+    pub due: DateTime<Utc>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Notes rows that may go again, outside any round. A later note replaces an earlier one.
+pub async fn note(connection: &mut Connection, campaign: CampaignId, rows: &[Again]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "-- rounds.note
+         INSERT INTO again (campaign, seq, due, why)
+         SELECT $1, * FROM UNNEST($2::bigint[], $3::timestamptz[], $4::text[]) ORDER BY 2
+         ON CONFLICT (campaign, seq) DO UPDATE SET due = EXCLUDED.due, why = EXCLUDED.why, round = NULL",
+    )
+    .bind(campaign.0)
+    .bind(rows.iter().map(|row| row.seq.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.due).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.why.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets rows: they are final.
+pub async fn forget(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> Result<()> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("-- rounds.forget\nDELETE FROM again WHERE campaign = $1 AND seq = ANY($2)")
+        .bind(campaign.0)
+        .bind(seqs)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Uncertain rows whose grace is over and that nobody will resend by itself: they stay uncertain, for a
+/// person, and no longer keep the campaign from being finished.
+pub async fn release_uncertain(connection: &mut Connection, campaign: CampaignId, now: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query(
+        "-- rounds.release_uncertain
+         DELETE FROM again WHERE campaign = $1 AND why = 'uncertain' AND round IS NULL AND due <= $2",
+    )
+    .bind(campaign.0)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Marks what was fed in a round that is over and is still pending: nobody knows what became of it.
+/// Returns how many.
+pub async fn mark_lost(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    dispatch: &dispatches::Dispatch,
+    now: DateTime<Utc>,
+    grace_over: DateTime<Utc>,
+) -> Result<usize> {
+    let rows = messages::lock_fed_pending(
+        &mut *connection,
+        campaign,
+        dispatch.generation,
+        dispatch.pass,
+        dispatch.enqueued_seq,
+    )
+    .await?;
+    mark_uncertain(connection, campaign, rows, now, grace_over).await
+}
+
+/// Makes locked pending rows uncertain, with the code `lost`.
+pub async fn mark_uncertain(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    mut rows: Vec<LockedRow>,
+    now: DateTime<Utc>,
+    grace_over: DateTime<Utc>,
+) -> Result<usize> {
+    let mut delta = CounterDelta::default();
+    for locked in &mut rows {
+        delta.moved(locked.row.state, MessageState::Uncertain);
+        locked.row.state = MessageState::Uncertain;
+        locked.row.settled_at = Some(now);
+        locked.row.error_code = Some("lost".to_owned());
+        locked.row.error_text = Some("it was in the lane when its outcome was lost".to_owned());
+    }
+    messages::update(&mut *connection, campaign, &rows).await?;
+    let again: Vec<_> =
+        rows.iter().map(|locked| Again { seq: locked.seq, due: grace_over, why: Why::Uncertain }).collect();
+    note(&mut *connection, campaign, &again).await?;
+    counters::apply(connection, campaign, &delta).await?;
+    Ok(rows.len())
+}
+
+/// Ends the round and moves up to [`ROUND_ROWS_MAX`] rows that are due into the next. Uncertain rows go
+/// only if `resend_uncertain`. Returns how many rows the new round has; with none there is no new round.
+pub async fn open_next(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    dispatch: &dispatches::Dispatch,
+    now: DateTime<Utc>,
+    resend_uncertain: bool,
+) -> Result<usize> {
+    sqlx::query("-- rounds.close\nDELETE FROM again WHERE campaign = $1 AND round IS NOT NULL")
+        .bind(campaign.0)
+        .execute(&mut *connection)
+        .await?;
+    let next = Generation(dispatch.generation.0 + 1);
+    let due = sqlx::query(
+        "-- rounds.take_due
+         UPDATE again SET round = $2 WHERE campaign = $1 AND seq IN (
+             SELECT seq FROM again WHERE campaign = $1 AND round IS NULL AND due <= $3 AND ($4 OR why <> 'uncertain')
+             ORDER BY due LIMIT $5)
+         RETURNING seq",
+    )
+    .bind(campaign.0)
+    .bind(next.0)
+    .bind(now)
+    .bind(resend_uncertain)
+    .bind(ROUND_ROWS_MAX)
+    .fetch_all(&mut *connection)
+    .await?;
+    let seqs = due.iter().map(|row| Ok(row.try_get("seq")?)).collect::<Result<Vec<i64>>>()?;
+    let mut rows = messages::lock(&mut *connection, campaign, &seqs).await?;
+    rows.retain(|locked| locked.row.state.may_reopen());
+    let reopened: Vec<i64> = rows.iter().map(|locked| locked.seq.0).collect();
+    let settled: Vec<i64> = seqs.into_iter().filter(|seq| reopened.binary_search(seq).is_err()).collect();
+    forget(&mut *connection, campaign, &settled).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let mut delta = CounterDelta::default();
+    for locked in &mut rows {
+        delta.moved(locked.row.state, MessageState::Pending);
+        locked.row.state = MessageState::Pending;
+        locked.row.generation = next;
+        locked.row.settled_at = None;
+    }
+    messages::update(&mut *connection, campaign, &rows).await?;
+    dispatches::begin_round(&mut *connection, campaign, next, Pass::Again, Seq(0)).await?;
+    counters::apply(connection, campaign, &delta).await?;
+    Ok(rows.len())
+}
+
+/// Begins the round anew after its lane was lost: rows up to `sent_up_to` that were fed and have no outcome
+/// may have been sent and become uncertain; the others go in the new round. Returns how many became
+/// uncertain.
+pub async fn rebuild(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    sent_up_to: Seq,
+    now: DateTime<Utc>,
+    grace_over: DateTime<Utc>,
+) -> Result<usize> {
+    let dispatch = dispatches::lock(&mut *connection, campaign).await?;
+    let next = Generation(dispatch.generation.0 + 1);
+    let fed = messages::lock_fed_pending(
+        &mut *connection,
+        campaign,
+        dispatch.generation,
+        dispatch.pass,
+        dispatch.enqueued_seq,
+    )
+    .await?;
+    let (maybe_sent, mut unsent): (Vec<_>, Vec<_>) = fed.into_iter().partition(|locked| locked.seq <= sent_up_to);
+    for locked in &mut unsent {
+        locked.row.generation = next;
+    }
+    messages::update(&mut *connection, campaign, &unsent).await?;
+    let resume_after = unsent.first().map_or(dispatch.enqueued_seq, |locked| Seq(locked.seq.0 - 1));
+    sqlx::query("-- rounds.carry_over\nUPDATE again SET round = $3 WHERE campaign = $1 AND round = $2")
+        .bind(campaign.0)
+        .bind(dispatch.generation.0)
+        .bind(next.0)
+        .execute(&mut *connection)
+        .await?;
+    dispatches::begin_round(&mut *connection, campaign, next, dispatch.pass, resume_after).await?;
+    mark_uncertain(connection, campaign, maybe_sent, now, grace_over).await
+}
+
+/// The highest seq of a campaign's round that has an outcome; 0 if none has.
+pub async fn highest_settled(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    dispatch: &dispatches::Dispatch,
+) -> Result<Seq> {
+    let row = sqlx::query(
+        "-- rounds.highest_settled
+         SELECT seq FROM messages
+         WHERE campaign = $1 AND seq <= $2 AND state <> 'pending'
+             AND ($3 OR EXISTS (SELECT 1 FROM again AS a
+                                WHERE a.campaign = messages.campaign AND a.seq = messages.seq AND a.round = $4))
+         ORDER BY seq DESC LIMIT 1",
+    )
+    .bind(campaign.0)
+    .bind(dispatch.enqueued_seq.0)
+    .bind(dispatch.pass == Pass::Audience)
+    .bind(dispatch.generation.0)
+    .fetch_optional(connection)
+    .await?;
+    row.map_or(Ok(Seq(0)), |row| Ok(Seq(row.try_get("seq")?)))
+}

@@ -1,0 +1,79 @@
+//! Suppressions: people who are not to be messaged.
+
+use crate::{Connection, Result};
+use campaign_core::phone::CanonicalPhone;
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+/// A person who is not to be messaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// Who.
+    pub phone: CanonicalPhone,
+    /// Why, for people.
+    pub reason: String,
+    /// Who said so: `whatsapp`, `erp`, `api`.
+    pub source: String,
+    /// The ERP's id of the customer, where known.
+    pub customer_id: Option<String>,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Adds people. One who is there already stays as first written.
+pub async fn add(connection: &mut Connection, suppressions: &[Suppression]) -> Result<u64> {
+    let mut sorted: Vec<&Suppression> = suppressions.iter().collect();
+    sorted.sort_by_key(|suppression| suppression.phone.to_string());
+    sorted.dedup_by(|one, other| one.phone == other.phone);
+    let done = sqlx::query(
+        "-- suppressions.add
+         INSERT INTO suppressions (phone, reason, source, customer_id, created_at)
+         SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+         ON CONFLICT (phone) DO NOTHING",
+    )
+    .bind(sorted.iter().map(|row| row.phone.to_string()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|row| row.reason.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|row| row.source.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|row| row.customer_id.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|row| row.created_at).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Removes a person. Returns whether there was one.
+pub async fn remove(connection: &mut Connection, phone: &CanonicalPhone) -> Result<bool> {
+    let done = sqlx::query("-- suppressions.remove\nDELETE FROM suppressions WHERE phone = $1")
+        .bind(phone.to_string())
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Up to `limit` people behind `after`, in the order of their numbers.
+pub async fn list(
+    connection: &mut Connection,
+    after: Option<&CanonicalPhone>,
+    limit: i64,
+) -> Result<Vec<Suppression>> {
+    let rows = sqlx::query(
+        "-- suppressions.list
+         SELECT phone, reason, source, customer_id, created_at FROM suppressions
+         WHERE phone > $1 ORDER BY phone LIMIT $2",
+    )
+    .bind(after.map(ToString::to_string).unwrap_or_default())
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Suppression {
+                phone: crate::read::text(row, "phone")?,
+                reason: row.try_get("reason")?,
+                source: row.try_get("source")?,
+                customer_id: row.try_get("customer_id")?,
+                created_at: row.try_get("created_at")?,
+            })
+        })
+        .collect()
+}
