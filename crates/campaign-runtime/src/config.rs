@@ -84,7 +84,7 @@ pub struct RuntimeArgs {
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as `info,sender_svc=debug`
+    /// What is logged: a level, or directives such as info,sender_svc=debug
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub rust_log: String,
 
@@ -157,7 +157,12 @@ pub fn parse<C: ServiceConfig>(
     for _ in 0..rounds {
         match command.clone().try_get_matches_from(&args) {
             Ok(matches) => {
-                parsed = C::from_arg_matches(&matches).ok();
+                parsed = match C::from_arg_matches(&matches) {
+                    Err(error) if rejected.is_empty() => {
+                        return Err(ParseFailure::Answered(error));
+                    }
+                    outcome => outcome.ok(),
+                };
                 break;
             }
             Err(error) => {
@@ -379,6 +384,9 @@ mod tests {
             let shown = shown.trim_end_matches("=]");
             assert!(help.contains(shown), "{shown} in {help}");
         }
+        let own = help.find("--concurrency").expect("the service's own setting");
+        let traces = help.find("Traces:").expect("the heading");
+        assert!(own < traces, "the heading is for traces alone: {help}");
     }
 
     #[test]

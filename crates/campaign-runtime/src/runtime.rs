@@ -112,6 +112,9 @@ impl Runtime {
     /// Serves `router` and `/livez`, `/readyz`, `/metrics` until the soft stop, then waits for
     /// requests and tasks until the hard one.
     ///
+    /// To be called early: until then nobody is answered, the liveness probe neither. What takes long
+    /// at the start (connecting, migrating, reading back) belongs in a task with a readiness check.
+    ///
     /// An error if a task failed, or if the hard stop cut something off.
     pub async fn serve(self, router: axum::Router) -> anyhow::Result<()> {
         let spawner = self.spawner();

@@ -33,40 +33,43 @@ const DEFAULT_SAMPLING_RATIO: f64 = 0.01;
 /// What exporting itself logs must not become spans, or each export would cause the next.
 const EXPORTERS_OWN_TARGETS: [&str; 5] = ["opentelemetry", "reqwest", "hyper", "hyper_util", "rustls"];
 
+/// Heading of these settings in `--help`. Set on each: a heading set for all would also take in the
+/// settings that a service lists after them.
+const TRACES: &str = "Traces";
+
 /// Where traces go and which, by the names that OpenTelemetry gives these settings
 /// (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>). The
 /// exporter also reads `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TIMEOUT`,
 /// `OTEL_RESOURCE_ATTRIBUTES` and the `OTEL_BSP_*` limits itself.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Traces")]
 pub struct TraceSettings {
     /// Base URL of an OTLP/HTTP receiver; without one, nothing is exported
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", help_heading = TRACES, value_name = "URL")]
     pub otel_exporter_otlp_endpoint: Option<String>,
 
     /// URL that traces are posted to, instead of the base URL and /v1/traces
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", help_heading = TRACES, value_name = "URL")]
     pub otel_exporter_otlp_traces_endpoint: Option<String>,
 
     /// Turn the export off whatever the endpoints say: `true` or `false`
-    #[arg(long, env = "OTEL_SDK_DISABLED", default_value = "false", value_name = "BOOL")]
+    #[arg(long, env = "OTEL_SDK_DISABLED", help_heading = TRACES, default_value = "false", value_name = "BOOL")]
     pub otel_sdk_disabled: String,
 
     /// Name of the service in traces, instead of the program's own
-    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
+    #[arg(long, env = "OTEL_SERVICE_NAME", help_heading = TRACES, value_name = "NAME")]
     pub otel_service_name: Option<String>,
 
     /// Which spans are sampled: always_on, always_off, traceidratio, or one of them after parentbased_
     #[arg(
         long,
-        env = "OTEL_TRACES_SAMPLER",
+        env = "OTEL_TRACES_SAMPLER", help_heading = TRACES,
         default_value = "parentbased_traceidratio",
         value_name = "SAMPLER"
     )]
     pub otel_traces_sampler: String,
 
     /// Share of traces that the sampler `traceidratio` takes, from 0 to 1 [default: 0.01]
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO")]
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", help_heading = TRACES, value_name = "RATIO")]
     pub otel_traces_sampler_arg: Option<String>,
 }
 
@@ -158,6 +161,7 @@ impl Telemetry {
     /// Installs logs and traces for the whole process. An error if something is installed already.
     pub fn install(service: &'static str, version: &'static str, args: &RuntimeArgs) -> anyhow::Result<Self> {
         let filter = EnvFilter::builder()
+            .with_default_directive(Level::INFO.into())
             .parse(&args.rust_log)
             .context("RUST_LOG cannot be understood")?;
         let logs = match args.log_format {
