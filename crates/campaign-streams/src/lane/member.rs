@@ -146,12 +146,15 @@ pub enum Step {
 pub struct Settled {
     /// The identity of the Redis that answered.
     pub identity: String,
-    /// Whether the lane is verified there, and the one that the caller joined on.
+    /// Whether the lane is verified there, is the one that the caller joined on, and the caller a member.
     pub trusted: bool,
-    /// The oldest outcome that the ledger has not applied, if any.
+    /// The oldest outcome that the ledger has not applied, if any. Says nothing unless `trusted`: an empty
+    /// Redis has no outcomes either.
     pub oldest_outcome: Option<StreamId>,
     /// For each step the id of the outcome it published, or none: not the entry's owner, or no outcome.
     pub published: Vec<Option<StreamId>>,
+    /// Outcomes that wait for the ledger.
+    pub outcomes: u64,
 }
 
 impl LaneMember {
@@ -330,7 +333,9 @@ impl LaneMember {
         campaigns.sort_unstable();
         campaigns.dedup();
         let mut call = SETTLE.prepare_invoke();
-        call.key(self.keys.header()).key(self.keys.outcomes());
+        call.key(self.keys.header())
+            .key(self.keys.outcomes())
+            .key(self.keys.members());
         for campaign in &campaigns {
             call.key(self.keys.messages(*campaign))
                 .key(self.keys.alarms(*campaign));
@@ -354,13 +359,10 @@ impl LaneMember {
         let published = answer
             .list()?
             .into_iter()
-            .map(|id| Ok(text(id, "outcome id")?.parse().ok()));
-        Ok(Settled {
-            identity,
-            trusted,
-            oldest_outcome,
-            published: published.collect::<Result<_>>()?,
-        })
+            .map(|id| Ok(text(id, "outcome id")?.parse().ok()))
+            .collect::<Result<_>>()?;
+        let outcomes = answer.number()? as u64;
+        Ok(Settled { identity, trusted, oldest_outcome, published, outcomes })
     }
 }
 
