@@ -1,0 +1,101 @@
+//! The two event streams: tells what changed, and reads who was contacted.
+
+use crate::app::Erp;
+use crate::config::Config;
+use campaign_core::contracts::{
+    CUSTOMER_EVENTS_STREAM, CustomerEvent, ERP_GROUP, MESSAGE_EVENTS_STREAM, MessageEvent,
+};
+use campaign_runtime::{Runtime, current_trace_context, link_to};
+use campaign_streams::{
+    Consumer, ConsumerConfig, Delivery, Producer, RedisConfig, Streams, StreamsError, Traced, Verdict,
+};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// About how many entries `customer.events` keeps.
+const CUSTOMER_EVENTS_MAX: usize = 100_000;
+/// How often Redis is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// Redis as configured; None if it is not.
+pub(crate) fn connect(config: &Config) -> Result<Option<Streams>, StreamsError> {
+    let redis = config
+        .redis_url
+        .as_ref()
+        .filter(|url| !url.is_empty())
+        .map(|url| {
+            let prefix = config.stream_prefix.clone();
+            Streams::lazy(RedisConfig {
+                prefix,
+                ..RedisConfig::new(url)
+            })
+        });
+    redis.transpose()
+}
+
+/// Tells the engine what changed.
+#[derive(Debug)]
+pub(crate) struct CustomerEvents(Option<Producer>);
+
+impl CustomerEvents {
+    pub(crate) fn new(streams: Option<&Streams>) -> Self {
+        Self(streams.map(|streams| Producer::new(streams, CUSTOMER_EVENTS_STREAM, CUSTOMER_EVENTS_MAX)))
+    }
+
+    /// Without Redis there is nobody to tell.
+    pub(crate) async fn publish(&self, events: Vec<CustomerEvent>) -> Result<(), StreamsError> {
+        let Some(producer) = &self.0 else { return Ok(()) };
+        let trace = current_trace_context();
+        let entries: Vec<_> = events
+            .into_iter()
+            .map(|event| Traced::new(event, trace.clone()))
+            .collect();
+        producer.publish_all(&entries).await
+    }
+}
+
+/// Keeps the contact history up to date until the service stops.
+pub(crate) fn read_message_events(runtime: &Runtime, streams: &Streams, erp: &Arc<Erp>) {
+    let consumer = Consumer::new(streams, ConsumerConfig::shared(MESSAGE_EVENTS_STREAM, ERP_GROUP));
+    let stopping = runtime.shutdown.stopping_token();
+    let erp = Arc::clone(erp);
+    runtime.spawn("message-events", async move {
+        consumer
+            .run(stopping, |delivery| std::future::ready(record(&erp, delivery)))
+            .await;
+        Ok(())
+    });
+}
+
+fn record(erp: &Erp, delivery: Delivery<MessageEvent>) -> Verdict {
+    let event = delivery.body;
+    let span = tracing::info_span!("record_contact", campaign_id = %event.campaign, seq = %event.seq);
+    link_to(&span, &delivery.trace);
+    let _entered = span.enter();
+    // A customer of another population, after a change of settings, has no history here.
+    if let Some(index) = erp.directory.population().index_of(&event.customer_id) {
+        erp.contacts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record(index, event);
+    }
+    Verdict::Done
+}
+
+/// Keeps the health check `redis` true.
+pub(crate) fn watch_redis(runtime: &Runtime, streams: Streams) {
+    let health = runtime.health.register("redis");
+    let stopping = runtime.shutdown.stopping_token();
+    runtime.spawn("redis-watch", async move {
+        loop {
+            match streams.ping().await {
+                Ok(()) => health.ready(),
+                Err(error) => health.unready(format!("Redis does not answer: {error}")),
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                () = tokio::time::sleep(PING_EVERY) => {}
+            }
+        }
+    });
+}
