@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Stops the shared Postgres cluster in folder $1 once no test process has used it for $2 seconds.
 # The rules of the three lock files are told in postgres.rs.
 folder=$1 idle_limit=$2 idle=0

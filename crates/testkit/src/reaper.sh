@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Kills what a test process leaves behind, however it ended: even SIGKILL closes this pipe.
 # Reads "+ PID" for a process that was started and "- PID" for one that has been waited for.
 trap '' HUP INT TERM

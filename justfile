@@ -1,0 +1,58 @@
+# What one does here. `just` alone lists it; `deploy/dev/bootstrap.sh` installs what is needed.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+stack := "deploy/dev/stack.sh"
+
+_list:
+    @just --list --unsorted
+
+# Build and start everything on this machine, and wait until it is ready
+up *arguments:
+    @{{ stack }} up {{ arguments }}
+
+# Stop everything that `up` started; the data stays
+down:
+    @{{ stack }} down
+
+# Show what runs
+status:
+    @{{ stack }} status
+
+# Follow the logs of all services, or of those named
+logs *services:
+    @{{ stack }} logs {{ services }}
+
+# Run a campaign of 20,000 recipients from schedule to report (release build; leaves the stack up)
+demo *arguments:
+    @{{ stack }} up --release
+    @{{ stack }} run target/release/campaignctl demo {{ arguments }}
+    @echo "The stack is still up: just status, just logs, just down."
+
+# Run every test, on real servers that the tests start and stop themselves
+test *arguments:
+    @deploy/dev/test.sh {{ arguments }}
+
+# Everything that must be clean before a commit: format, lints, docs, licences, structure
+check:
+    @deploy/dev/check.sh
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Apply the migrations to the development database
+migrate:
+    @{{ stack }} migrate
+
+# Open psql on the development database
+db *arguments:
+    @{{ stack }} db {{ arguments }}
+
+# Open redis-cli on the development Redis
+redis *arguments:
+    @{{ stack }} redis {{ arguments }}
+
+# Start everything in containers instead, with Docker Compose
+up-containers *arguments:
+    @deploy/dev/compose.sh up --build --detach {{ arguments }}
