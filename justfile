@@ -1,5 +1,6 @@
 # What one does here. `just` alone lists it; `deploy/dev/bootstrap.sh` installs what is needed.
 
+set positional-arguments
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 stack := "deploy/dev/stack.sh"
@@ -9,7 +10,7 @@ _list:
 
 # Build and start everything on this machine, and wait until it is ready
 up *arguments:
-    @{{ stack }} up {{ arguments }}
+    @{{ stack }} up "$@"
 
 # Stop everything that `up` started; the data stays
 down:
@@ -21,17 +22,15 @@ status:
 
 # Follow the logs of all services, or of those named
 logs *services:
-    @{{ stack }} logs {{ services }}
+    @{{ stack }} logs "$@"
 
 # Run a campaign of 20,000 recipients from schedule to report (release build; leaves the stack up)
 demo *arguments:
-    @{{ stack }} up --release
-    @{{ stack }} run target/release/campaignctl demo {{ arguments }}
-    @echo "The stack is still up: just status, just logs, just down."
+    @{{ stack }} demo "$@"
 
 # Run every test, on real servers that the tests start and stop themselves
 test *arguments:
-    @deploy/dev/test.sh {{ arguments }}
+    @deploy/dev/test.sh "$@"
 
 # Everything that must be clean before a commit: format, lints, docs, licences, structure
 check:
@@ -47,12 +46,12 @@ migrate:
 
 # Open psql on the development database
 db *arguments:
-    @{{ stack }} db {{ arguments }}
+    @{{ stack }} db "$@"
 
 # Open redis-cli on the development Redis
 redis *arguments:
-    @{{ stack }} redis {{ arguments }}
+    @{{ stack }} redis "$@"
 
 # Start everything in containers instead, with Docker Compose
 up-containers *arguments:
-    @deploy/dev/compose.sh up --build --detach {{ arguments }}
+    @deploy/dev/compose.sh up --build --detach "$@"

@@ -28,7 +28,7 @@ check_if_installed shellcheck "shell scripts" shellcheck -x "${scripts[@]}"
 check_if_installed cargo-machete "unused dependencies" cargo machete
 check_if_installed cargo-deny "licences, bans and sources" cargo deny --all-features check licenses bans sources
 check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
-check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
 ((${#left_out[@]} == 0)) || printf 'left out, not installed: %s\n' "${left_out[@]}"
 echo "all clean"

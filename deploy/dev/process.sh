@@ -8,16 +8,10 @@
 running_pid() {
     local pid program
     read -r pid program 2>/dev/null <"$state/run/$1.pid" || return 1
-    # Binaries that were rebuilt meanwhile read as "<path> (deleted)". Under another user's process the
-    # link cannot be read without root, but the name can.
     local found
-    found=$(readlink "/proc/$pid/exe" 2>/dev/null) || found=
-    found=${found% (deleted)}
-    if [[ -n $found ]]; then
-        [[ $found == "$program" ]] || return 1
-    else
-        [[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$(basename "$program")" ]] || return 1
-    fi
+    found=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
+    # A binary that was rebuilt meanwhile reads as "<path> (deleted)".
+    [[ ${found% (deleted)} == "$program" ]] || return 1
     # A zombie has ended; its exit status is only waiting for its parent.
     [[ $(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null) != Z ]] || return 1
     echo "$pid"

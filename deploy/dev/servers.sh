@@ -48,12 +48,27 @@ start_postgres() {
     bin=$(postgres_bin)
     require_free_port postgres "$postgres_port"
     make_postgres_cluster "$bin"
-    # A backend of a crashed server may live a moment longer and holds its shared memory.
+    clear_postgres_lock
     start_process postgres "${as_postgres[@]}" "$bin/postgres" -D "$postgres_data" -p "$postgres_port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 \
         -c shared_buffers=256MB -c max_wal_size=2GB -c "log_line_prefix=%m [%p] "
     wait_for_server postgres postgres_answers
     make_database
+}
+
+# A server that was killed leaves its lock file, and its sessions may live a moment longer.
+clear_postgres_lock() {
+    [[ -e $postgres_data/postmaster.pid ]] || return 0
+    wait_until 10 nobody_serves_the_data || die "a server that this stack did not start runs on $postgres_data"
+    rm -f "$postgres_data/postmaster.pid"
+}
+
+# Each process of Postgres works in its data folder.
+nobody_serves_the_data() {
+    local folder
+    for folder in /proc/[0-9]*/cwd; do
+        [[ $(readlink "$folder" 2>/dev/null) != "$postgres_data" ]] || return 1
+    done
 }
 
 # make_postgres_cluster BIN: once. An unfinished one has no PG_VERSION, or was left under another name.

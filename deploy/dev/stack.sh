@@ -2,13 +2,14 @@
 # Runs the whole system on this machine as plain processes: its own Redis and Postgres, the two mocks and
 # the three services.
 #
-#   stack.sh up [--release]   build, start what does not run, wait until all is ready
-#   stack.sh down             stop what was started; the data stays
-#   stack.sh status           what runs
-#   stack.sh logs [NAME...]   follow the logs
-#   stack.sh migrate          start Postgres if needed and apply the migrations
-#   stack.sh db | redis       open a prompt on the stack's own servers
-#   stack.sh run COMMAND...   run a command with the stack's settings in its environment
+#   stack.sh up [--release]      build, start what does not run, wait until all is ready
+#   stack.sh down                stop what was started; the data stays
+#   stack.sh status              what runs
+#   stack.sh logs [NAME...]      follow the logs
+#   stack.sh migrate             start Postgres if needed and apply the migrations
+#   stack.sh db | redis          open a prompt on the stack's own servers (arguments: psql's, redis-cli's)
+#   stack.sh demo [ARGUMENT...]  `up --release`, then run the demo campaign (arguments: campaignctl's)
+#   stack.sh run COMMAND...      run a command with the stack's settings in its environment
 #
 # State (logs, pid files, Redis's data, the API key) is under .dev/ in the checkout; to begin anew: `down`,
 # then delete it together with the data folder that `status` prints.
@@ -21,6 +22,7 @@ source "$here/env.sh"
 source "$here/process.sh"
 # shellcheck source-path=SCRIPTDIR source=servers.sh
 source "$here/servers.sh"
+cd "$checkout"
 
 # How long a service may take to be ready, and to finish what it has in flight.
 ready_seconds=60
@@ -40,7 +42,7 @@ prepare_state() {
 }
 
 build() {
-    local arguments=(build --quiet --manifest-path "$checkout/Cargo.toml")
+    local arguments=(build --quiet)
     [[ $profile == debug ]] || arguments+=(--release)
     local package
     for package in "${services[@]}" migrate campaignctl; do arguments+=(--package "$package"); done
@@ -51,6 +53,13 @@ build() {
 migrate() {
     "$(binaries)/migrate" 9>&- || die "the migrations failed; the database is at $DATABASE_URL"
     [[ ! -e $ADMIN_KEY_FILE ]] || chmod 600 "$ADMIN_KEY_FILE"
+}
+
+migrate_only() {
+    prepare_state
+    cargo build --quiet --package migrate 9>&-
+    start_postgres
+    migrate
 }
 
 # start_service NAME: a service of another build (debug or release) is replaced.
@@ -129,6 +138,14 @@ down() {
     stop_process postgres INT "$stop_seconds" # "fast": ends sessions, keeps everything committed
 }
 
+demo() {
+    up --release
+    local result=0
+    "$(binaries)/campaignctl" demo "$@" 9>&- || result=$?
+    echo "The stack is still up: just status, just logs, just down."
+    return "$result"
+}
+
 status() {
     local name pid port
     for name in postgres redis "${services[@]}"; do
@@ -156,11 +173,12 @@ logs() {
 case ${1:-} in
 up) up "${2:-}" ;;
 down) down ;;
+demo) shift && demo "$@" ;;
 status) status ;;
 logs) shift && logs "$@" ;;
-migrate) prepare_state && cargo build --quiet --package migrate && start_postgres && migrate ;;
-db) exec "$(postgres_bin)/psql" "$DATABASE_URL" ;;
-redis) exec redis-cli -p "$redis_port" ;;
+migrate) migrate_only ;;
+db) shift && exec "$(postgres_bin)/psql" "$DATABASE_URL" "$@" ;;
+redis) shift && exec redis-cli -p "$redis_port" "$@" ;;
 run) shift && exec "$@" ;;
 *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0" >&2 && exit 2 ;;
 esac
