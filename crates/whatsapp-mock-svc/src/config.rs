@@ -1,0 +1,149 @@
+//! The mock's settings.
+
+use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
+use secrecy::ExposeSecret;
+
+use crate::faults::FaultProfile;
+use crate::mock::MockSettings;
+use crate::numbers::MAX_THROUGHPUT;
+use crate::webhooks::WebhookSettings;
+
+campaign_runtime::secret!(
+    /// The access token that may send
+    pub AccessToken: "WHATSAPP_ACCESS_TOKEN", "whatsapp-access-token"
+);
+campaign_runtime::secret!(
+    /// Signs the webhooks; without it they go unsigned
+    pub AppSecret: "WHATSAPP_APP_SECRET", "whatsapp-app-secret"
+);
+campaign_runtime::secret!(
+    /// Told to the webhook's endpoint when POST /mock/webhooks/verify asks it to verify itself
+    pub VerifyToken: "WHATSAPP_VERIFY_TOKEN", "whatsapp-verify-token"
+);
+
+/// A faithful mock of the WhatsApp Cloud API, with faults on demand and an exact log of what it accepted
+#[derive(Debug, clap::Parser)]
+pub struct Config {
+    /// The settings that every service has.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+
+    /// The access token that may send.
+    #[command(flatten)]
+    pub access_token: SecretSetting<AccessToken>,
+
+    /// Signs the webhooks.
+    #[command(flatten)]
+    pub app_secret: SecretSetting<AppSecret>,
+
+    /// Verifies the webhooks' endpoint.
+    #[command(flatten)]
+    pub verify_token: SecretSetting<VerifyToken>,
+
+    /// Where statuses are posted to, such as http://127.0.0.1:8081/webhooks/whatsapp; without it there
+    /// are none until PUT /mock/webhooks gives one
+    #[arg(long, env = "WEBHOOK_URL")]
+    pub webhook_url: Option<String>,
+
+    /// Every answer waits this many milliseconds
+    #[arg(long, env = "MOCK_LATENCY_MS", default_value_t = 20)]
+    pub latency_ms: u64,
+
+    /// And up to this many milliseconds more
+    #[arg(long, env = "MOCK_JITTER_MS", default_value_t = 20)]
+    pub jitter_ms: u64,
+
+    /// Messages per second of a phone number, until PUT /mock/numbers/{id} says otherwise; 5% above it
+    /// within any second are refused with 130429
+    #[arg(long, env = "MOCK_THROUGHPUT", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THROUGHPUT)))]
+    pub throughput: u32,
+
+    /// Faults, as JSON: see PUT /mock/faults. For example {"hang":0.01,"errors":[{"code":131000,"share":0.05}]}
+    #[arg(long, env = "MOCK_FAULTS", default_value = "{}")]
+    pub faults: String,
+
+    /// Delays and shares of the webhooks, as JSON: see PUT /mock/webhooks. For example
+    /// {"read_share":0.6,"repeat_share":0.05,"shuffle":true}
+    #[arg(long, env = "MOCK_WEBHOOKS", default_value = "{}")]
+    pub webhooks: String,
+
+    /// Repeats every chance: the same messages meet the same faults
+    #[arg(long, env = "MOCK_SEED", default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl ServiceConfig for Config {
+    const DEFAULT_LISTEN_ADDR: &'static str = "0.0.0.0:8084";
+
+    fn runtime(&self) -> &RuntimeArgs {
+        &self.runtime
+    }
+
+    fn problems(&self) -> Vec<ConfigProblem> {
+        self.settings().err().unwrap_or_default()
+    }
+}
+
+impl Config {
+    /// The settings of the mock, or every problem with them.
+    pub fn settings(&self) -> Result<MockSettings, Vec<ConfigProblem>> {
+        let mut problems = Vec::new();
+        let access_token = keep(self.access_token.required(), &mut problems);
+        let app_secret = keep(self.app_secret.resolve(), &mut problems).flatten();
+        let verify_token = keep(self.verify_token.resolve(), &mut problems).flatten();
+        let faults = keep(self.fault_profile(), &mut problems);
+        let webhooks = keep(self.webhook_settings(), &mut problems);
+
+        for (setting, wrong) in [
+            ("MOCK_FAULTS", faults.as_ref().map(FaultProfile::problems)),
+            ("MOCK_WEBHOOKS", webhooks.as_ref().map(WebhookSettings::problems)),
+        ] {
+            for (field, found, expected) in wrong.into_iter().flatten() {
+                problems.push(ConfigProblem::new(setting, format!("{field} {found}"), expected));
+            }
+        }
+        match (access_token, faults, webhooks) {
+            (Some(access_token), Some(faults), Some(mut webhooks)) if problems.is_empty() => {
+                webhooks.app_secret = app_secret.map(|secret| secret.expose_secret().to_owned());
+                Ok(MockSettings {
+                    access_token,
+                    verify_token,
+                    seed: self.seed,
+                    throughput: self.throughput,
+                    faults,
+                    webhooks,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    fn fault_profile(&self) -> Result<FaultProfile, ConfigProblem> {
+        let profile: FaultProfile = from_json("MOCK_FAULTS", &self.faults)?;
+        Ok(FaultProfile {
+            latency_ms: self.latency_ms,
+            jitter_ms: self.jitter_ms,
+            ..profile
+        })
+    }
+
+    fn webhook_settings(&self) -> Result<WebhookSettings, ConfigProblem> {
+        let settings: WebhookSettings = from_json("MOCK_WEBHOOKS", &self.webhooks)?;
+        let url = self.webhook_url.clone().filter(|url| !url.is_empty());
+        Ok(WebhookSettings {
+            url: url.or(settings.url),
+            app_secret: None,
+            ..settings
+        })
+    }
+}
+
+fn keep<T>(result: Result<T, ConfigProblem>, problems: &mut Vec<ConfigProblem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(setting: &'static str, text: &str) -> Result<T, ConfigProblem> {
+    serde_json::from_str(text)
+        .map_err(|error| ConfigProblem::new(setting, error.to_string(), "a JSON object as --help describes"))
+}
