@@ -2,6 +2,7 @@
 
 mod customers;
 mod mock;
+mod page;
 
 use crate::app::Erp;
 use axum::Router;

@@ -9,37 +9,57 @@ pub const MAX_SCANNED: u64 = 200_000;
 /// Customers that the estimate of a segment's size looks at.
 const SAMPLE_SIZE: u64 = 4_096;
 
-/// Some customers, and where to go on.
+/// Up to `limit` customers of a segment, one at a time, so that no page is ever held as customers.
 #[derive(Debug)]
-pub struct Page {
-    /// In the order of their indexes.
-    pub customers: Vec<Customer>,
-    /// The index to go on at; None at the end.
-    pub next_index: Option<u64>,
+pub struct Walk<'a> {
+    directory: &'a Directory,
+    segment: &'a Segment,
+    index: u64,
+    end: u64,
+    left: usize,
 }
 
-/// Up to `limit` customers of `segment` from the index `from` on.
-pub fn page(directory: &Directory, segment: &Segment, from: u64, limit: usize) -> Page {
-    let size = directory.population().size();
-    let today = directory.population().today();
-    let end = size.min(from + MAX_SCANNED);
-    let mut customers = Vec::with_capacity(limit);
-    let mut index = from;
-    while index < end && customers.len() < limit {
-        let customer = directory.customer(index);
-        if segment.matches(&customer, today) {
-            customers.push(customer);
+impl<'a> Walk<'a> {
+    /// Begins at the index `from`.
+    pub fn new(directory: &'a Directory, segment: &'a Segment, from: u64, limit: usize) -> Self {
+        let end = directory
+            .population()
+            .size()
+            .min(from.saturating_add(MAX_SCANNED));
+        Self {
+            directory,
+            segment,
+            index: from,
+            end,
+            left: limit,
         }
-        index += 1;
     }
-    Page {
-        customers,
-        next_index: (index < size).then_some(index),
+
+    /// The index that the next page begins at; None at the end of all customers.
+    pub fn next_index(&self) -> Option<u64> {
+        (self.index < self.directory.population().size()).then_some(self.index)
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Customer;
+
+    fn next(&mut self) -> Option<Customer> {
+        let today = self.directory.population().today();
+        while self.left > 0 && self.index < self.end {
+            let customer = self.directory.customer(self.index);
+            self.index += 1;
+            if self.segment.matches(&customer, today) {
+                self.left -= 1;
+                return Some(customer);
+            }
+        }
+        None
     }
 }
 
 /// The page that led to the index `before`: for an ERP that gives a page a second time.
-pub fn page_before(directory: &Directory, segment: &Segment, before: u64, limit: usize) -> Page {
+pub fn page_before(directory: &Directory, segment: &Segment, before: u64, limit: usize) -> Vec<Customer> {
     let today = directory.population().today();
     let start = before.saturating_sub(MAX_SCANNED);
     let backwards = (start..before).rev().map(|index| directory.customer(index));
@@ -48,10 +68,7 @@ pub fn page_before(directory: &Directory, segment: &Segment, before: u64, limit:
         .take(limit)
         .collect();
     customers.reverse();
-    Page {
-        customers,
-        next_index: Some(before),
-    }
+    customers
 }
 
 /// About how many customers `segment` has; exact for a population that is smaller than the sample.
@@ -90,16 +107,14 @@ mod tests {
 
         let (mut paged, mut from) = (Vec::new(), Some(0));
         while let Some(index) = from {
-            let page = page(&directory, &segment, index, 7);
-            let before = page_before(&directory, &segment, page.next_index.unwrap_or(3_000), 7);
-            if page.customers.len() == 7 {
-                assert_eq!(
-                    before.customers, page.customers,
-                    "the page before is the same page"
-                );
+            let mut walk = Walk::new(&directory, &segment, index, 7);
+            let page: Vec<_> = walk.by_ref().collect();
+            from = walk.next_index();
+            if page.len() == 7 {
+                let again = page_before(&directory, &segment, from.unwrap_or(3_000), 7);
+                assert_eq!(again, page, "the page before is the same page");
             }
-            paged.extend(page.customers);
-            from = page.next_index;
+            paged.extend(page);
         }
         assert!(expected.len() > 100);
         assert_eq!(paged, expected);
@@ -113,8 +128,9 @@ mod tests {
             tags_any: vec!["no such tag".into()],
             ..Segment::default()
         };
-        let first = page(&directory, &nobody, 0, 10);
-        assert_eq!((first.customers.len(), first.next_index), (0, Some(MAX_SCANNED)));
-        assert_eq!(page(&directory, &nobody, MAX_SCANNED, 10).next_index, None);
+        let mut first = Walk::new(&directory, &nobody, 0, 10);
+        assert_eq!((first.next(), first.next_index()), (None, Some(MAX_SCANNED)));
+        let mut last = Walk::new(&directory, &nobody, MAX_SCANNED, 10);
+        assert_eq!((last.next(), last.next_index()), (None, None));
     }
 }

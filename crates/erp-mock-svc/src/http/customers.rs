@@ -1,12 +1,12 @@
 //! `/v1/customers`: pages, single customers, changes, contacts.
 
 use super::find;
+use super::page::{PageRequest, now_ms, page_before, write_page};
 use crate::app::Erp;
 use crate::contacts::Contact;
 use crate::cursor::Cursor;
 use crate::directory::{CustomerPatch, MAX_PHONE_CHARS};
 use crate::faults::Fault;
-use crate::paging;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -15,7 +15,6 @@ use campaign_core::customer::Customer;
 use campaign_core::segment::Segment;
 use campaign_runtime::{Json, Path, Problem, Query};
 use chrono::Utc;
-use erp_api::CustomerPage;
 use erp_api::wire::{CURSOR_EXPIRED, CURSOR_PARAMETER, LIMIT_PARAMETER, MAX_PAGE_SIZE};
 use metrics::counter;
 use serde::Serialize;
@@ -23,16 +22,6 @@ use std::sync::{Arc, PoisonError};
 
 /// Customers on a page when no limit is given.
 const DEFAULT_PAGE_SIZE: u16 = 100;
-
-/// What one request for a page asks.
-#[derive(Debug)]
-struct PageRequest {
-    segment: Segment,
-    cursor: Option<Cursor>,
-    limit: u16,
-    /// The page before instead, as a fault.
-    repeat: bool,
-}
 
 pub(super) async fn list(
     State(erp): State<Arc<Erp>>,
@@ -148,56 +137,18 @@ fn expired() -> Problem {
     .extension("code", CURSOR_EXPIRED)
 }
 
-fn now_ms() -> u64 {
-    Utc::now().timestamp_millis().max(0) as u64
-}
-
 /// The page as JSON. Takes a core for its time, so it runs beside the tasks, a few at a time.
 async fn compute(erp: &Arc<Erp>, request: PageRequest) -> Result<Vec<u8>, Problem> {
     let _slot = erp.page_slots.acquire().await.map_err(Problem::internal)?;
     let erp = Arc::clone(erp);
     let page = move || {
-        let page = find_page(&erp, &request);
-        serde_json::to_vec(&page).expect("customers are always representable in JSON")
+        if request.repeat {
+            page_before(&erp, &request)
+        } else {
+            write_page(&erp, &request)
+        }
     };
     tokio::task::spawn_blocking(page).await.map_err(Problem::internal)
-}
-
-fn find_page(erp: &Erp, request: &PageRequest) -> CustomerPage {
-    let PageRequest {
-        segment,
-        cursor,
-        limit,
-        repeat,
-    } = request;
-    let from = cursor.map_or(0, |cursor| cursor.next_index);
-    let find = if *repeat {
-        paging::page_before
-    } else {
-        paging::page
-    };
-    let found = find(&erp.directory, segment, from, usize::from(*limit));
-    let issued_at_ms = match cursor {
-        // The repeated page must lead back to the very cursor it was asked with.
-        Some(cursor) if *repeat => cursor.issued_at_ms,
-        _ => erp.cursor_ttl.map_or(0, |_| now_ms()),
-    };
-    let next_cursor = found.next_index.map(|next_index| {
-        Cursor {
-            next_index,
-            issued_at_ms,
-        }
-        .encode(erp.directory.population(), segment)
-    });
-    // Once is enough, and it costs about as much as a page of its own.
-    let total_estimate = cursor
-        .is_none()
-        .then(|| paging::estimate(&erp.directory, segment));
-    CustomerPage {
-        customers: found.customers,
-        next_cursor,
-        total_estimate,
-    }
 }
 
 pub(super) async fn show(

@@ -189,7 +189,26 @@ const SURNAMES: [&str; 80] = [
     "Queirós",
 ];
 
-/// One or two first names, one or two surnames, sometimes joined by a particle.
+const SURNAMES_WITH_PARTICLE: [&str; 16] = [
+    "da Silva",
+    "dos Santos",
+    "de Oliveira",
+    "de Souza",
+    "da Costa",
+    "de Almeida",
+    "do Nascimento",
+    "de Andrade",
+    "da Rocha",
+    "de Freitas",
+    "de Melo",
+    "da Cunha",
+    "de Castro",
+    "de Moura",
+    "de Araújo",
+    "da Conceição",
+];
+
+/// One or two first names, one or two surnames, the last often with its particle.
 pub(super) fn full_name(dice: &mut Dice) -> String {
     let mut name = dice.one_of(&FIRST_NAMES).to_owned();
     if dice.percent(20) {
@@ -200,8 +219,13 @@ pub(super) fn full_name(dice: &mut Dice) -> String {
         name.push(' ');
         name.push_str(dice.one_of(&SURNAMES));
     }
-    name.push_str(dice.one_of(&[" ", " ", " ", " da ", " de ", " dos "]));
-    name.push_str(dice.one_of(&SURNAMES));
+    name.push(' ');
+    let last_names = if dice.percent(50) {
+        &SURNAMES[..]
+    } else {
+        &SURNAMES_WITH_PARTICLE[..]
+    };
+    name.push_str(dice.one_of(last_names));
     name
 }
 
