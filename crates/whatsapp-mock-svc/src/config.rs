@@ -100,7 +100,12 @@ impl Config {
             ("MOCK_WEBHOOKS", webhooks.as_ref().map(WebhookSettings::problems)),
         ] {
             for (field, found, expected) in wrong.into_iter().flatten() {
-                problems.push(ConfigProblem::new(setting, format!("{field} {found}"), expected));
+                let setting = match (&*field, &self.webhook_url) {
+                    ("/url", Some(_)) => "WEBHOOK_URL",
+                    _ => setting,
+                };
+                let found = format!("{field} {found}");
+                problems.push(ConfigProblem::new(setting, found.trim(), expected));
             }
         }
         match (access_token, faults, webhooks) {
@@ -146,4 +151,58 @@ fn keep<T>(result: Result<T, ConfigProblem>, problems: &mut Vec<ConfigProblem>) 
 fn from_json<T: serde::de::DeserializeOwned>(setting: &'static str, text: &str) -> Result<T, ConfigProblem> {
     serde_json::from_str(text)
         .map_err(|error| ConfigProblem::new(setting, error.to_string(), "a JSON object as --help describes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use campaign_runtime::ParseFailure;
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Config, ParseFailure> {
+        let args = ["mock"].iter().chain(flags).map(std::ffi::OsString::from);
+        campaign_runtime::parse("whatsapp-mock-svc", "0", args)
+    }
+
+    #[test]
+    fn latency_and_target_come_from_their_own_settings() {
+        let config = parse(&[
+            "--whatsapp-access-token=t",
+            "--webhook-url=http://127.0.0.1:1/w",
+            "--latency-ms=7",
+            r#"--faults={"hang":0.5}"#,
+            r#"--webhooks={"batch_size":9}"#,
+        ]);
+        let settings = config.expect("right").settings().expect("right");
+        assert_eq!((settings.faults.latency_ms, settings.faults.hang), (7, 0.5));
+        let webhooks = settings.webhooks;
+        assert_eq!(
+            (webhooks.url.as_deref(), webhooks.batch_size),
+            (Some("http://127.0.0.1:1/w"), 9)
+        );
+    }
+
+    #[test]
+    fn every_problem_names_its_setting() {
+        let failure = parse(&["--webhook-url=x", r#"--faults={"hang":2}"#, "--webhooks=[1"]);
+        let Err(ParseFailure::Problems(problems)) = failure else {
+            panic!("the configuration is wrong");
+        };
+        let settings: Vec<_> = problems
+            .iter()
+            .filter_map(|problem| problem.split(':').next())
+            .collect();
+        assert!(
+            settings.contains(&"MOCK_FAULTS") && settings.contains(&"MOCK_WEBHOOKS"),
+            "{problems:#?}"
+        );
+        let Err(ParseFailure::Problems(problems)) = parse(&["--whatsapp-access-token=t", "--webhook-url=x"])
+        else {
+            panic!("the configuration is wrong");
+        };
+        assert!(
+            problems[0].starts_with("WEBHOOK_URL:") && problems.len() == 1,
+            "{problems:#?}"
+        );
+    }
 }

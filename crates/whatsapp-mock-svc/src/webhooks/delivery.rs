@@ -62,10 +62,18 @@ pub(crate) async fn pump(mock: Arc<Mock>, shutdown: Shutdown) -> anyhow::Result<
 }
 
 async fn deliver(mock: Arc<Mock>, courier: Arc<Courier>, batch: Batch) {
+    if !told(&mock, &courier, &batch).await {
+        tracing::warn!(attempts = MAX_ATTEMPTS, "a webhook was given up");
+    }
+    mock.outbox().delivered();
+}
+
+/// Whether the body was answered 200 at last.
+async fn told(mock: &Mock, courier: &Courier, batch: &Batch) -> bool {
     for attempt in 0..MAX_ATTEMPTS {
         // Read each time: a target that moved is followed.
         let settings = mock.webhooks();
-        let result = courier.post(&settings, &batch, mock.now_us() / 1_000_000).await;
+        let result = courier.post(&settings, batch, mock.now_us() / 1_000_000).await;
         let label = match &result {
             Ok(200) => "ok",
             Ok(_) => "refused",
@@ -73,13 +81,13 @@ async fn deliver(mock: Arc<Mock>, courier: Arc<Courier>, batch: Batch) {
         };
         metrics::counter!("whatsapp_mock_webhook_attempts_total", "result" => label).increment(1);
         match result {
-            Ok(200) => return,
+            Ok(200) => return true,
             Ok(status) => tracing::debug!(status, attempt, "a webhook was refused"),
             Err(error) => tracing::debug!(%error, attempt, "a webhook was not delivered"),
         }
         sleep(backoff(&settings, attempt)).await;
     }
-    tracing::warn!(attempts = MAX_ATTEMPTS, "a webhook was given up");
+    false
 }
 
 fn backoff(settings: &WebhookSettings, attempt: u32) -> Duration {

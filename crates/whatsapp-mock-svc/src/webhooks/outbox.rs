@@ -74,6 +74,7 @@ pub(crate) struct Outbox {
     ready_since_us: u64,
     inbound: VecDeque<(String, InboundRequest)>,
     next_serial: u64,
+    delivering: usize,
     counts: Counts,
 }
 
@@ -94,6 +95,9 @@ pub struct OutboxReport {
     pub ready: usize,
     /// Messages of people that wait.
     pub inbound: usize,
+    /// Bodies under way, those that wait to be sent again included. When this and all above are 0,
+    /// everything was told.
+    pub delivering: usize,
     /// Messages that got no statuses because too many were waiting.
     pub dropped: u64,
     /// Statuses left out as configured.
@@ -114,6 +118,7 @@ impl Outbox {
             ready_since_us: 0,
             inbound: VecDeque::new(),
             next_serial: first_serial,
+            delivering: 0,
             counts: Counts::default(),
         }
     }
@@ -149,8 +154,19 @@ impl Outbox {
         Some(wamid)
     }
 
-    /// The next body, if one is due.
+    /// The next body, if one is due; [`Outbox::delivered`] says when it needs no further delivery.
     pub(crate) fn next_batch(&mut self, settings: &WebhookSettings, now_us: u64) -> Option<Batch> {
+        let batch = self.due_batch(settings, now_us);
+        self.delivering += usize::from(batch.is_some());
+        batch
+    }
+
+    /// One body was delivered, or given up.
+    pub(crate) fn delivered(&mut self) {
+        self.delivering -= 1;
+    }
+
+    fn due_batch(&mut self, settings: &WebhookSettings, now_us: u64) -> Option<Batch> {
         if !settings.is_on() {
             return None;
         }
@@ -177,6 +193,7 @@ impl Outbox {
             pending: self.pending(),
             ready: self.ready.len(),
             inbound: self.inbound.len(),
+            delivering: self.delivering,
             dropped: self.counts.dropped,
             lost: self.counts.lost,
             repeated: self.counts.repeated,
@@ -186,7 +203,10 @@ impl Outbox {
 
     /// Forgets what waits, and the counts.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.next_serial);
+        *self = Self {
+            delivering: self.delivering,
+            ..Self::new(self.next_serial)
+        };
     }
 
     /// Makes ready what is due, up to a few batches: what is not taken stays small.
