@@ -4,6 +4,7 @@ use crate::{Connection, Result, StoreError, read};
 use campaign_core::ids::ApiKeyId;
 use campaign_core::message::UnknownName;
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::str::FromStr;
@@ -54,6 +55,19 @@ impl FromStr for ApiRole {
 
 /// SHA-256 of a key.
 pub type KeyHash = [u8; 32];
+
+/// What every key starts with, so that people and secret scanners recognise one.
+pub const KEY_PREFIX: &str = "ck_";
+
+/// Makes a key of 256 random bits.
+pub fn make_key(random: [u8; 32]) -> String {
+    format!("{KEY_PREFIX}{}", hex::encode(random))
+}
+
+/// What is stored of a key.
+pub fn hash_key(key: &str) -> KeyHash {
+    Sha256::digest(key.as_bytes()).into()
+}
 
 /// A key, as far as it is known after its creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +171,17 @@ pub async fn revoke(connection: &mut Connection, id: ApiKeyId) -> Result<bool> {
         what: "API key",
         id: id.to_string(),
     })
+}
+
+/// Makes others who call this wait until the transaction ends: for who creates a key only if there is none.
+pub async fn lock(connection: &mut Connection) -> Result<()> {
+    sqlx::query(
+        "-- api_keys.lock
+         SELECT pg_advisory_xact_lock(hashtextextended('api_keys', 0))",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Whether any valid admin key exists.

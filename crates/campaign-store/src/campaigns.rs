@@ -227,8 +227,10 @@ pub async fn list(connection: &mut Connection, filter: &CampaignFilter, limit: i
            AND ($2::text IS NULL OR status = $2::campaign_status)
            AND ($3::text IS NULL OR phone_number_id = $3)
            AND ($4::boolean IS NULL OR $4 = (finished_at IS NULL AND status IN ('SENDING', 'COMPLETED') AND (
-                   EXISTS (SELECT FROM campaign_holds WHERE campaign_holds.campaign = campaigns.id)
-                OR EXISTS (SELECT FROM lane_holds WHERE lane_holds.lane = campaigns.phone_number_id))))
+                   EXISTS (SELECT FROM campaign_holds
+                           WHERE campaign = campaigns.id AND (until IS NULL OR until > clock_timestamp()))
+                OR EXISTS (SELECT FROM lane_holds
+                           WHERE lane = phone_number_id AND (until IS NULL OR until > clock_timestamp())))))
          ORDER BY id DESC
          LIMIT $5",
     )
@@ -249,8 +251,10 @@ pub async fn count_by_status(connection: &mut Connection) -> Result<Vec<(Campaig
     let rows = sqlx::query(
         "-- campaigns.count_by_status
          SELECT status::text AS status, finished_at IS NULL AND status IN ('SENDING', 'COMPLETED') AND (
-                   EXISTS (SELECT FROM campaign_holds WHERE campaign_holds.campaign = campaigns.id)
-                OR EXISTS (SELECT FROM lane_holds WHERE lane_holds.lane = campaigns.phone_number_id)) AS paused,
+                   EXISTS (SELECT FROM campaign_holds
+                           WHERE campaign = campaigns.id AND (until IS NULL OR until > clock_timestamp()))
+                OR EXISTS (SELECT FROM lane_holds
+                           WHERE lane = phone_number_id AND (until IS NULL OR until > clock_timestamp()))) AS paused,
                 count(*) AS campaigns
          FROM campaigns GROUP BY 1, 2",
     )

@@ -56,6 +56,20 @@ impl StoreError {
         self.sqlstate().is_some_and(|code| code == "23505")
     }
 
+    /// Whether Postgres could not be reached or had no room, so that the same request may work later.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(
+                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_),
+            ) => true,
+            // SQLSTATE class 53 is insufficient resources, 57P an operator's intervention (shutdown), 55P03 a
+            // lock that was not available in time, 57014 a statement that was cancelled by its timeout.
+            _ => self.sqlstate().is_some_and(|code| {
+                code.starts_with("53") || code.starts_with("57P") || code == "55P03" || code == "57014"
+            }),
+        }
+    }
+
     /// Words a violated unique constraint for people; other errors stay as they are.
     pub(crate) fn or_conflict(self, explanation: &str) -> Self {
         if self.is_unique_violation() {

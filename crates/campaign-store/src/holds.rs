@@ -1,5 +1,7 @@
 //! Holds: why a campaign, or everything on a lane, is not sent at the moment.
 //!
+//! A hold whose `until` has passed no longer stands, whether or not anybody removed its row.
+//!
 //! Raising or lifting one raises `campaigns.control_version` of every campaign it touches, so that the
 //! lane's owner sees that there is something to apply. Campaign rows are locked before hold rows, always, so
 //! that people and senders who raise and lift at the same time cannot deadlock.
@@ -56,11 +58,11 @@ pub async fn of_campaigns(
     let rows = sqlx::query(
         "-- holds.of_campaigns
          SELECT campaign, false AS of_lane, kind, reason, raised_by, since, until
-         FROM campaign_holds WHERE campaign = ANY($1)
+         FROM campaign_holds WHERE campaign = ANY($1) AND (until IS NULL OR until > clock_timestamp())
          UNION ALL
          SELECT campaigns.id, true, lane_holds.kind, lane_holds.reason, raised_by, since, until
          FROM campaigns JOIN lane_holds ON lane_holds.lane = campaigns.phone_number_id
-         WHERE campaigns.id = ANY($1)
+         WHERE campaigns.id = ANY($1) AND (until IS NULL OR until > clock_timestamp())
          ORDER BY since, kind",
     )
     .bind(&ids)
@@ -85,7 +87,9 @@ pub async fn of_campaigns(
 pub async fn of_lane(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Hold>> {
     let rows = sqlx::query(
         "-- holds.of_lane
-         SELECT kind, reason, raised_by, since, until FROM lane_holds WHERE lane = $1 ORDER BY since, kind",
+         SELECT kind, reason, raised_by, since, until FROM lane_holds
+         WHERE lane = $1 AND (until IS NULL OR until > clock_timestamp())
+         ORDER BY since, kind",
     )
     .bind(lane.as_str())
     .fetch_all(connection)

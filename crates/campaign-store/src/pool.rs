@@ -41,6 +41,14 @@ impl PoolConfig {
     }
 }
 
+impl PoolConfig {
+    /// Answers whether the URL can be read, without connecting.
+    pub fn check(&self) -> Result<()> {
+        PgConnectOptions::from_str(&self.url)?;
+        Ok(())
+    }
+}
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -95,6 +103,17 @@ impl Store {
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
     }
+}
+
+/// Makes a transaction's writes stand.
+pub async fn commit(transaction: Transaction) -> Result<()> {
+    Ok(transaction.commit().await?)
+}
+
+/// Checks that a URL can be read, without connecting.
+pub fn check_url(url: &str) -> Result<()> {
+    PgConnectOptions::from_str(url)?;
+    Ok(())
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -1,1 +1,17 @@
-//! Campaign lifecycle and REST API.
+//! The scheduler: the life of campaigns, from the draft to the moment they start, and the REST API.
+//!
+//! - [`app`] wires it together.
+//! - `ticks` makes ticks and follows them; [`due`] is what a tick does.
+//! - [`api`] is everything that people and programs ask for over HTTP.
+//! - `upkeep` is what has to be done now and then.
+//!
+//! It keeps nothing of its own: replicas share Postgres, and a lock on a row or an entry's id in Redis
+//! decides who does what.
+
+pub mod api;
+pub mod app;
+pub mod config;
+pub mod due;
+pub mod streams;
+mod ticks;
+mod upkeep;

@@ -1,0 +1,75 @@
+//! What the scheduler is made of.
+
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::streams::Queues;
+use crate::ticks::{self, LastTick};
+use crate::upkeep;
+use anyhow::anyhow;
+use campaign_runtime::{ConfigProblem, Runtime};
+use campaign_store::Store;
+use campaign_streams::Streams;
+use campaign_streams::wake::{Audience, Waker};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs the scheduler until it is told to stop.
+pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
+    let store = Store::lazy(&config.pool().map_err(wrong)?)?;
+    let queues = Queues::new(Streams::lazy(config.redis().map_err(wrong)?)?);
+    let erp = config.erp().map_err(wrong)?;
+    let shutdown = runtime.shutdown.clone();
+
+    let postgres = runtime.health.register("postgres");
+    runtime.spawn(
+        "count-campaigns",
+        upkeep::count_campaigns(store.clone(), postgres, shutdown.clone()),
+    );
+    runtime.spawn("clean", upkeep::clean(store.clone(), shutdown.clone()));
+
+    let redis = runtime.health.register("redis");
+    let last_tick = Arc::new(LastTick::new());
+    runtime.spawn(
+        "publish-minutes",
+        ticks::publish_minutes(queues.clone(), redis, shutdown.clone()),
+    );
+    runtime.spawn(
+        "follow",
+        ticks::follow(store.clone(), queues.clone(), last_tick.clone(), shutdown.clone()),
+    );
+    let silence = Duration::from_millis(config.tick_silence_ms);
+    let distrust = ticks::distrust_silence(
+        store.clone(),
+        queues.clone(),
+        last_tick,
+        silence,
+        shutdown.clone(),
+    );
+    runtime.spawn("distrust-silence", distrust);
+    if config.precise_wakeup {
+        let waker = Waker::new();
+        let (streams, stopping) = (queues.streams().clone(), shutdown.stopping_token());
+        let due = ticks::publish_due(store.clone(), queues.clone(), waker.clone(), shutdown);
+        runtime.spawn("publish-due", due);
+        runtime.spawn("wake-ups", async move {
+            waker.listen(streams, Audience::Schedulers, stopping).await;
+            Ok(())
+        });
+    }
+
+    let control_wait = Duration::from_millis(config.control_wait_ms);
+    let api = Api {
+        store: store.clone(),
+        queues,
+        erp,
+        control_wait,
+        precise_wakeup: config.precise_wakeup,
+    };
+    let served = runtime.serve(api::router(api)).await;
+    store.close().await;
+    served
+}
+
+fn wrong(problem: ConfigProblem) -> anyhow::Error {
+    anyhow!("{problem}")
+}

@@ -1,0 +1,145 @@
+//! The settings of the scheduler.
+
+use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
+use campaign_store::PoolConfig;
+use campaign_streams::RedisConfig;
+use clap::{ArgAction, Parser};
+use erp_api::{ErpClient, ErpConfig};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+campaign_runtime::secret!(
+    /// Postgres: postgres://user:password@host:port/database
+    pub DatabaseUrl: "DATABASE_URL", "database-url"
+);
+campaign_runtime::secret!(
+    /// Redis: redis://host:port, or rediss:// for TLS
+    pub RedisUrl: "REDIS_URL", "redis-url"
+);
+campaign_runtime::secret!(
+    /// Bearer key of the ERP's API
+    pub ErpApiKey: "ERP_API_KEY", "erp-api-key"
+);
+
+/// Requests of one preview or one schedule to the ERP. A person waits for the answer.
+const ERP_ATTEMPTS: u32 = 2;
+/// How long one such request may take.
+const ERP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Campaign lifecycle and REST API
+#[derive(Debug, Clone, Parser)]
+pub struct Config {
+    /// What every service has.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+
+    /// Where Postgres is.
+    #[command(flatten)]
+    pub database_url: SecretSetting<DatabaseUrl>,
+
+    /// Most connections to Postgres
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(2..=200))]
+    pub database_max_connections: u32,
+
+    /// Where Redis is.
+    #[command(flatten)]
+    pub redis_url: SecretSetting<RedisUrl>,
+
+    /// Stands before every Redis key; the same for every service of one installation
+    #[arg(long, env = "REDIS_PREFIX", default_value = "")]
+    pub redis_prefix: String,
+
+    /// Address of the ERP; /v1/customers comes after it
+    #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
+    pub erp_base_url: String,
+
+    /// The ERP's key.
+    #[command(flatten)]
+    pub erp_api_key: SecretSetting<ErpApiKey>,
+
+    /// Start campaigns at their moment; without it the tick of the next full minute starts them
+    #[arg(long, env = "PRECISE_WAKEUP", default_value_t = true, action = ArgAction::Set)]
+    pub precise_wakeup: bool,
+
+    /// Milliseconds without a tick after which a replica looks for due campaigns by itself
+    #[arg(long, env = "TICK_SILENCE_MS", default_value_t = 90_000,
+          value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+    pub tick_silence_ms: u64,
+
+    /// Milliseconds that pause, resume and cancel wait for the lane before they answer 202
+    #[arg(long, env = "CONTROL_WAIT_MS", default_value_t = 900,
+          value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub control_wait_ms: u64,
+}
+
+impl Config {
+    /// How Postgres is used.
+    pub fn pool(&self) -> Result<PoolConfig, ConfigProblem> {
+        use secrecy::ExposeSecret;
+        let url = self.database_url.required()?;
+        let mut pool = PoolConfig::new(url.expose_secret(), "scheduler-svc");
+        pool.max_connections = self.database_max_connections;
+        Ok(pool)
+    }
+
+    /// How Redis is used.
+    pub fn redis(&self) -> Result<RedisConfig, ConfigProblem> {
+        use secrecy::ExposeSecret;
+        let url = self.redis_url.required()?;
+        let mut redis = RedisConfig::new(url.expose_secret());
+        redis.prefix.clone_from(&self.redis_prefix);
+        Ok(redis)
+    }
+
+    /// The client for previews and for the check that a segment is not empty.
+    pub fn erp(&self) -> Result<ErpClient, ConfigProblem> {
+        let mut erp = ErpConfig::new(&self.erp_base_url, self.erp_api_key.required()?);
+        erp.timeout = ERP_TIMEOUT;
+        erp.max_attempts = NonZeroU32::new(ERP_ATTEMPTS).expect("not zero");
+        erp.max_retry_after = Duration::from_secs(2);
+        ErpClient::new(erp).map_err(|invalid| {
+            let setting = if invalid.setting == "api_key" {
+                "ERP_API_KEY"
+            } else {
+                "ERP_BASE_URL"
+            };
+            ConfigProblem::new(setting, invalid.found, invalid.expected)
+        })
+    }
+}
+
+impl ServiceConfig for Config {
+    const DEFAULT_LISTEN_ADDR: &'static str = "0.0.0.0:8080";
+
+    fn runtime(&self) -> &RuntimeArgs {
+        &self.runtime
+    }
+
+    fn problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        match self.pool() {
+            Ok(pool) => problems.extend(pool.check().err().map(|error| {
+                ConfigProblem::new(
+                    "DATABASE_URL",
+                    error.to_string(),
+                    "postgres://user:password@host:port/database",
+                )
+            })),
+            Err(problem) => problems.push(problem),
+        }
+        match self.redis().map(campaign_streams::Streams::lazy) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                problems.push(ConfigProblem::new(
+                    "REDIS_URL",
+                    error.to_string(),
+                    "redis://host:port",
+                ));
+            }
+            Err(problem) => problems.push(problem),
+        }
+        problems.extend(self.erp().err());
+        problems
+    }
+}
