@@ -1,0 +1,6 @@
+//! The statements of this crate on a real Postgres.
+
+mod decisions;
+mod fixture;
+mod reporting;
+mod statements;
