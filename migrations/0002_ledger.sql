@@ -19,8 +19,9 @@ CREATE TABLE lanes (
     owner           uuid,
     epoch           bigint NOT NULL DEFAULT 0,
     lease_until     timestamptz NOT NULL DEFAULT '-infinity',
-    -- The Redis that the lane was last built for.
+    -- The Redis that the lane was last built for, and whether the building was finished there.
     redis_identity  text,
+    built           boolean NOT NULL DEFAULT false,
     -- When the ledger last knew of every outcome there was.
     caught_up_at    timestamptz NOT NULL DEFAULT now()
 );
@@ -45,10 +46,14 @@ CREATE TABLE dispatches (
     -- The round, and where its rows come from: 'audience' walks messages, 'again' walks again.
     generation        integer NOT NULL DEFAULT 1,
     pass              text NOT NULL DEFAULT 'audience' CHECK (pass IN ('audience', 'again')),
+    -- The round's rows lie behind this one.
+    round_start_seq   bigint NOT NULL DEFAULT 0,
     -- The last row of the round that was appended to the lane.
     enqueued_seq      bigint NOT NULL DEFAULT 0,
     -- The campaigns.control_version that the lane follows.
     control_applied   bigint NOT NULL DEFAULT 0,
+    -- The trace context of the tick that started it; empty when not sampled.
+    trace             text NOT NULL DEFAULT '',
     created_at        timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX dispatches_of_lane ON dispatches (lane);

@@ -67,7 +67,9 @@ pub async fn present(
     .fetch_all(&mut *connection)
     .await?;
     for row in rows {
-        present.phones.insert(crate::read::text(&row, "phone")?, Seq(row.try_get("seq")?));
+        present
+            .phones
+            .insert(crate::read::text(&row, "phone")?, Seq(row.try_get("seq")?));
     }
     let rows = sqlx::query("-- audience.suppressed\nSELECT phone FROM suppressions WHERE phone = ANY($1)")
         .bind(&phones)
@@ -101,7 +103,11 @@ pub async fn insert(connection: &mut Connection, campaign: CampaignId, rows: &[A
 
 /// One line of COPY's text format: <https://www.postgresql.org/docs/15/sql-copy.html>, "Text Format".
 fn write_row(line: &mut String, campaign: CampaignId, row: &AudienceRow) {
-    let state = if row.skip.is_some() { MessageState::Skipped } else { MessageState::Pending };
+    let state = if row.skip.is_some() {
+        MessageState::Skipped
+    } else {
+        MessageState::Pending
+    };
     let reason = row.skip.as_ref().map(|(reason, _)| reason.as_str());
     let detail = row.skip.as_ref().and_then(|(_, detail)| detail.as_deref());
     write!(line, "{campaign}\t{}\t{state}\t1\t", row.seq).expect("a String takes everything");

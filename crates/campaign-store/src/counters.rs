@@ -4,7 +4,6 @@ use crate::{Connection, Result, StoreError};
 use campaign_core::ids::CampaignId;
 use campaign_core::message::{MessageState, SkipReason};
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 use std::collections::BTreeMap;
 
 /// The seconds for which acceptances are kept one by one, to tell the rate.
@@ -41,8 +40,10 @@ impl CounterDelta {
     /// A message was accepted for the first time that anyone heard of.
     pub fn accepted(&mut self, at: DateTime<Utc>) {
         *self.accepted_in.entry(at.timestamp()).or_default() += 1;
-        self.accepted_between =
-            Some(self.accepted_between.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
+        self.accepted_between = Some(
+            self.accepted_between
+                .map_or((at, at), |(first, last)| (first.min(at), last.max(at))),
+        );
     }
 
     /// Whether there is nothing to write.
@@ -63,7 +64,10 @@ pub async fn apply(connection: &mut Connection, campaign: CampaignId, delta: &Co
     .bind(campaign.0)
     .fetch_optional(&mut *connection)
     .await?
-    .ok_or_else(|| StoreError::NotFound { what: "counters of campaign", id: campaign.to_string() })?;
+    .ok_or_else(|| StoreError::NotFound {
+        what: "counters of campaign",
+        id: campaign.to_string(),
+    })?;
     let mut skipped_by: BTreeMap<String, i64> = crate::read::json(&row, "skipped_by")?;
     for (reason, count) in &delta.skipped_by {
         *skipped_by.entry(reason.as_str().to_owned()).or_default() += count;
@@ -110,7 +114,10 @@ fn add_recent(recent: Vec<(i64, i64)>, accepted_in: &BTreeMap<i64, i64>) -> Vec<
         *seconds.entry(*second).or_default() += count;
     }
     let newest = seconds.last_key_value().map_or(0, |(second, _)| *second);
-    seconds.into_iter().filter(|(second, _)| *second > newest - RECENT_SECONDS).collect()
+    seconds
+        .into_iter()
+        .filter(|(second, _)| *second > newest - RECENT_SECONDS)
+        .collect()
 }
 
 #[cfg(test)]
@@ -119,7 +126,10 @@ mod tests {
 
     #[test]
     fn only_the_last_seconds_are_kept() {
-        let kept = add_recent(vec![(10, 1), (95, 2), (100, 3)], &BTreeMap::from([(100, 4), (101, 5)]));
+        let kept = add_recent(
+            vec![(10, 1), (95, 2), (100, 3)],
+            &BTreeMap::from([(100, 4), (101, 5)]),
+        );
         assert_eq!(kept, [(95, 2), (100, 7), (101, 5)]);
     }
 

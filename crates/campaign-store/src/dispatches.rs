@@ -31,7 +31,10 @@ impl FromStr for Pass {
     type Err = ();
 
     fn from_str(text: &str) -> std::result::Result<Self, ()> {
-        [Self::Audience, Self::Again].into_iter().find(|pass| pass.as_str() == text).ok_or(())
+        [Self::Audience, Self::Again]
+            .into_iter()
+            .find(|pass| pass.as_str() == text)
+            .ok_or(())
     }
 }
 
@@ -54,6 +57,8 @@ pub struct Work {
     pub control_version: i64,
     /// Whether requests wait.
     pub requests_waiting: bool,
+    /// Whether it was finished; then only its requests matter.
+    pub finished: bool,
     /// When the next row may go again, whatever the reason; none if no row waits outside a round.
     pub next_again: Option<DateTime<Utc>>,
     /// The dispatch.
@@ -75,23 +80,35 @@ pub struct Dispatch {
     pub generation: Generation,
     /// Where its rows come from.
     pub pass: Pass,
+    /// The round's rows lie behind this one.
+    pub round_start_seq: Seq,
     /// The last row of the round that was appended to the lane.
     pub enqueued_seq: Seq,
     /// The control version that the lane follows.
     pub control_applied: i64,
+    /// The trace context of the tick that started it; empty when not sampled.
+    pub trace: String,
 }
 
 /// Starts keeping a ledger for a campaign. Harmless if one is kept already.
-pub async fn create(connection: &mut Connection, campaign: CampaignId, lane: &LaneId) -> Result<()> {
+///
+/// `trace` is the trace context of what started it, or empty.
+pub async fn create(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    lane: &LaneId,
+    trace: &str,
+) -> Result<()> {
     sqlx::query(
         "-- dispatches.create
          WITH dispatch AS (
-             INSERT INTO dispatches (campaign, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING
+             INSERT INTO dispatches (campaign, lane, trace) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
          )
          INSERT INTO campaign_counters (campaign) VALUES ($1) ON CONFLICT DO NOTHING",
     )
     .bind(campaign.0)
     .bind(lane.as_str())
+    .bind(trace)
     .execute(connection)
     .await?;
     Ok(())
@@ -108,10 +125,12 @@ pub async fn missing(connection: &mut Connection, lane: &LaneId) -> Result<Vec<C
     .bind(lane.as_str())
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| Ok(CampaignId(row.try_get("id")?))).collect()
+    rows.iter()
+        .map(|row| Ok(CampaignId(row.try_get("id")?)))
+        .collect()
 }
 
-/// The unfinished campaigns of a lane. Holds whose time is over no longer count.
+/// The unfinished campaigns of a lane, and finished ones about which something was asked. Holds whose time is over no longer count.
 pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work>> {
     let rows = sqlx::query(
         "-- dispatches.work
@@ -122,12 +141,14 @@ pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work
                      AND (h.until IS NULL OR h.until > clock_timestamp())) AS held,
              EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL)
                  AS requests_waiting,
-             (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again,
-             erp_cursor, audience_complete, next_seq, generation, pass, enqueued_seq, control_applied, pending
+             (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again, finished_at IS NOT NULL AS finished,
+             erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace, pending
          FROM campaigns
          JOIN dispatches ON dispatches.campaign = campaigns.id
          JOIN campaign_counters ON campaign_counters.campaign = campaigns.id
-         WHERE phone_number_id = $1 AND finished_at IS NULL
+         WHERE phone_number_id = $1
+             AND (finished_at IS NULL
+                  OR EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL))
              AND campaigns.status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
          ORDER BY campaigns.id",
     )
@@ -148,6 +169,7 @@ fn read_work(row: &PgRow) -> Result<Work> {
         control_version: row.try_get("control_version")?,
         requests_waiting: row.try_get("requests_waiting")?,
         next_again: row.try_get("next_again")?,
+        finished: row.try_get("finished")?,
         dispatch: read_dispatch(row)?,
         pending: row.try_get("pending")?,
     })
@@ -160,8 +182,10 @@ fn read_dispatch(row: &PgRow) -> Result<Dispatch> {
         next_seq: Seq(row.try_get("next_seq")?),
         generation: Generation(row.try_get("generation")?),
         pass: read::text(row, "pass")?,
+        round_start_seq: Seq(row.try_get("round_start_seq")?),
         enqueued_seq: Seq(row.try_get("enqueued_seq")?),
         control_applied: row.try_get("control_applied")?,
+        trace: row.try_get("trace")?,
     })
 }
 
@@ -169,8 +193,22 @@ fn read_dispatch(row: &PgRow) -> Result<Dispatch> {
 pub async fn lock(connection: &mut Connection, campaign: CampaignId) -> Result<Dispatch> {
     let row = sqlx::query(
         "-- dispatches.lock
-         SELECT erp_cursor, audience_complete, next_seq, generation, pass, enqueued_seq, control_applied
+         SELECT erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace
          FROM dispatches WHERE campaign = $1 FOR UPDATE",
+    )
+    .bind(campaign.0)
+    .fetch_one(connection)
+    .await?;
+    read_dispatch(&row)
+}
+
+/// One dispatch, as it is now.
+pub async fn get(connection: &mut Connection, campaign: CampaignId) -> Result<Dispatch> {
+    let row = sqlx::query(
+        "-- dispatches.get
+         SELECT erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq,
+             control_applied, trace
+         FROM dispatches WHERE campaign = $1",
     )
     .bind(campaign.0)
     .fetch_one(connection)
@@ -231,22 +269,23 @@ pub async fn save_control(connection: &mut Connection, campaign: CampaignId, ver
     Ok(())
 }
 
-/// Begins a round: what is fed from here on is of `generation`, starting behind `enqueued`.
+/// Begins a round: what is fed from here on is of `generation`, starting behind `start`.
 pub async fn begin_round(
     connection: &mut Connection,
     campaign: CampaignId,
     generation: Generation,
     pass: Pass,
-    enqueued: Seq,
+    start: Seq,
 ) -> Result<()> {
     sqlx::query(
         "-- dispatches.begin_round
-         UPDATE dispatches SET generation = $2, pass = $3, enqueued_seq = $4 WHERE campaign = $1",
+         UPDATE dispatches SET generation = $2, pass = $3, round_start_seq = $4, enqueued_seq = $4
+         WHERE campaign = $1",
     )
     .bind(campaign.0)
     .bind(generation.0)
     .bind(pass.as_str())
-    .bind(enqueued.0)
+    .bind(start.0)
     .execute(connection)
     .await?;
     Ok(())

@@ -2,7 +2,6 @@
 
 use crate::{Connection, Result, StoreError};
 use campaign_core::ids::{InstanceId, LaneId};
-use chrono::{DateTime, Utc};
 use sqlx::Row;
 use std::time::Duration;
 use uuid::Uuid;
@@ -27,15 +26,19 @@ pub struct LaneStatus {
     pub owner: Option<InstanceId>,
     /// Messages a second, as configured now.
     pub throughput_per_second: i32,
+    /// Whether anything may be sent from it.
+    pub active: bool,
 }
 
 /// What the ledger knows of the Redis that the lane was built on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneGround {
-    /// The identity it was built for; none if it never was.
+    /// The identity it was built for; none if it never was, or must be built anew.
     pub redis_identity: Option<String>,
-    /// When the ledger last knew of every outcome there was.
-    pub caught_up_at: DateTime<Utc>,
+    /// Whether the building was finished, so that messages may have been fed and taken since.
+    pub built: bool,
+    /// How long ago the ledger last knew of every outcome there was.
+    pub behind: Duration,
 }
 
 /// A message-svc instance that may have messages of the lane in flight.
@@ -47,6 +50,8 @@ pub struct LaneMembership {
     pub identity: String,
     /// The most messages it can have in flight.
     pub concurrency: i32,
+    /// How long ago it joined; not written.
+    pub joined_ago: Duration,
 }
 
 /// Says that a sender is alive, forgets those silent for ten times `alive`, and counts the living.
@@ -94,7 +99,7 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<LaneStatus>> {
     .await?;
     let rows = sqlx::query(
         "-- lanes.list
-         SELECT lane, throughput_per_second,
+         SELECT lane, throughput_per_second, active,
              CASE WHEN lease_until > clock_timestamp() THEN owner END AS owner
          FROM lanes JOIN phone_numbers ON phone_number_id = lane
          ORDER BY lane",
@@ -107,6 +112,7 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<LaneStatus>> {
                 lane: crate::read::text(row, "lane")?,
                 owner: row.try_get::<Option<Uuid>, _>("owner")?.map(InstanceId),
                 throughput_per_second: row.try_get("throughput_per_second")?,
+                active: row.try_get("active")?,
             })
         })
         .collect()
@@ -162,7 +168,11 @@ pub async fn renew(connection: &mut Connection, lease: &Lease, duration: Duratio
     .bind(duration.as_secs_f64())
     .execute(connection)
     .await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(lost(lease)) }
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(lost(lease))
+    }
 }
 
 /// Gives a lane back before the lease is over.
@@ -201,19 +211,40 @@ fn lost(lease: &Lease) -> StoreError {
 
 /// What the ledger knows of the lane's Redis.
 pub async fn ground(connection: &mut Connection, lane: &LaneId) -> Result<LaneGround> {
-    let row = sqlx::query("-- lanes.ground\nSELECT redis_identity, caught_up_at FROM lanes WHERE lane = $1")
-        .bind(lane.as_str())
-        .fetch_one(connection)
-        .await?;
+    let row = sqlx::query(
+        "-- lanes.ground
+         SELECT redis_identity, built,
+             GREATEST(0, extract(epoch FROM clock_timestamp() - caught_up_at))::float8 AS behind
+         FROM lanes WHERE lane = $1",
+    )
+    .bind(lane.as_str())
+    .fetch_one(connection)
+    .await?;
     Ok(LaneGround {
         redis_identity: row.try_get("redis_identity")?,
-        caught_up_at: row.try_get("caught_up_at")?,
+        built: row.try_get("built")?,
+        behind: Duration::from_secs_f64(row.try_get("behind")?),
     })
 }
 
-/// Records the Redis that the lane is built for; `None` calls for a rebuild.
-pub async fn set_identity(connection: &mut Connection, lane: &LaneId, identity: Option<&str>) -> Result<()> {
-    sqlx::query("-- lanes.set_identity\nUPDATE lanes SET redis_identity = $2 WHERE lane = $1")
+/// The lane's Redis was lost: no member counts as confirmed until it joins again.
+pub async fn begin_rebuild(connection: &mut Connection, lane: &LaneId) -> Result<()> {
+    sqlx::query("-- lanes.unconfirm_members\nUPDATE lane_members SET identity = '' WHERE lane = $1")
+        .bind(lane.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "-- lanes.begin_rebuild\nUPDATE lanes SET redis_identity = NULL, built = false WHERE lane = $1",
+    )
+    .bind(lane.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records, with the new rounds, the Redis that the lane is now being built for.
+pub async fn set_identity(connection: &mut Connection, lane: &LaneId, identity: &str) -> Result<()> {
+    sqlx::query("-- lanes.set_identity\nUPDATE lanes SET redis_identity = $2, built = false WHERE lane = $1")
         .bind(lane.as_str())
         .bind(identity)
         .execute(connection)
@@ -221,22 +252,36 @@ pub async fn set_identity(connection: &mut Connection, lane: &LaneId, identity: 
     Ok(())
 }
 
-/// Records that at `at` the ledger knew of every outcome there was.
-pub async fn set_caught_up(connection: &mut Connection, lease: &Lease, at: DateTime<Utc>) -> Result<()> {
+/// Records that the building is finished; before anything is fed.
+pub async fn set_built(connection: &mut Connection, lane: &LaneId) -> Result<()> {
+    sqlx::query("-- lanes.set_built\nUPDATE lanes SET built = true WHERE lane = $1")
+        .bind(lane.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Records that `ago` the ledger knew of every outcome there was.
+pub async fn set_caught_up(connection: &mut Connection, lease: &Lease, ago: Duration) -> Result<()> {
     sqlx::query(
         "-- lanes.set_caught_up
-         UPDATE lanes SET caught_up_at = $3 WHERE lane = $1 AND epoch = $2 AND caught_up_at < $3",
+         UPDATE lanes SET caught_up_at = GREATEST(caught_up_at, clock_timestamp() - make_interval(secs => $3))
+         WHERE lane = $1 AND epoch = $2",
     )
     .bind(lease.lane.as_str())
     .bind(lease.epoch)
-    .bind(at)
+    .bind(ago.as_secs_f64())
     .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Records that an instance joined.
-pub async fn record_member(connection: &mut Connection, lane: &LaneId, member: &LaneMembership) -> Result<()> {
+pub async fn record_member(
+    connection: &mut Connection,
+    lane: &LaneId,
+    member: &LaneMembership,
+) -> Result<()> {
     sqlx::query(
         "-- lanes.record_member
          INSERT INTO lane_members (lane, instance, identity, concurrency, joined_at)
@@ -254,7 +299,11 @@ pub async fn record_member(connection: &mut Connection, lane: &LaneId, member: &
 }
 
 /// Forgets instances: they left, or were waited for in vain.
-pub async fn forget_members(connection: &mut Connection, lane: &LaneId, instances: &[InstanceId]) -> Result<()> {
+pub async fn forget_members(
+    connection: &mut Connection,
+    lane: &LaneId,
+    instances: &[InstanceId],
+) -> Result<()> {
     let instances: Vec<Uuid> = instances.iter().map(|instance| instance.0).collect();
     sqlx::query("-- lanes.forget_members\nDELETE FROM lane_members WHERE lane = $1 AND instance = ANY($2)")
         .bind(lane.as_str())
@@ -268,7 +317,9 @@ pub async fn forget_members(connection: &mut Connection, lane: &LaneId, instance
 pub async fn members(connection: &mut Connection, lane: &LaneId) -> Result<Vec<LaneMembership>> {
     let rows = sqlx::query(
         "-- lanes.members
-         SELECT instance, identity, concurrency FROM lane_members WHERE lane = $1 ORDER BY instance",
+         SELECT instance, identity, concurrency,
+             GREATEST(0, extract(epoch FROM clock_timestamp() - joined_at))::float8 AS joined_ago
+         FROM lane_members WHERE lane = $1 ORDER BY instance",
     )
     .bind(lane.as_str())
     .fetch_all(connection)
@@ -279,6 +330,7 @@ pub async fn members(connection: &mut Connection, lane: &LaneId) -> Result<Vec<L
                 instance: InstanceId(row.try_get("instance")?),
                 identity: row.try_get("identity")?,
                 concurrency: row.try_get("concurrency")?,
+                joined_ago: Duration::from_secs_f64(row.try_get("joined_ago")?),
             })
         })
         .collect()

@@ -14,8 +14,8 @@
 
 pub mod accounts;
 pub mod api_keys;
-pub mod audit;
 pub mod audience;
+pub mod audit;
 pub mod campaigns;
 pub mod counters;
 pub mod dispatches;
@@ -25,8 +25,8 @@ pub mod lanes;
 pub mod messages;
 pub mod phone_numbers;
 pub mod reports;
-pub mod rounds;
 pub mod requests;
+pub mod rounds;
 pub mod suppressions;
 pub mod templates;
 
@@ -39,7 +39,7 @@ pub use error::StoreError;
 pub use migrator::{
     PARTITION_MONTHS_AHEAD, ensure_partitions, migrate, pending_migrations, require_migrated,
 };
-pub use pool::{Connection, PoolConfig, Store, Transaction};
+pub use pool::{Connection, PoolConfig, Store, Transaction, check_url, commit};
 
 /// What every function of this crate returns.
 pub type Result<T> = std::result::Result<T, StoreError>;

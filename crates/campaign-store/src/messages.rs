@@ -164,7 +164,9 @@ pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[L
 pub fn count_change(delta: &mut CounterDelta, before: &MessageRow, after: &MessageRow) {
     delta.moved(before.state, after.state);
     let skip_reason = |row: &MessageRow| -> Option<SkipReason> {
-        (row.state == MessageState::Skipped).then(|| row.error_code.as_deref()?.parse().ok()).flatten()
+        (row.state == MessageState::Skipped)
+            .then(|| row.error_code.as_deref()?.parse().ok())
+            .flatten()
     };
     if before.state != after.state {
         if let Some(reason) = skip_reason(before) {
@@ -174,7 +176,13 @@ pub fn count_change(delta: &mut CounterDelta, before: &MessageRow, after: &Messa
             delta.skipped(reason, 1);
         }
         if after.state.is_accepted() && !before.state.is_accepted() {
-            let known = [after.accepted_at, after.sent_at, after.delivered_at, after.read_at, after.settled_at];
+            let known = [
+                after.accepted_at,
+                after.sent_at,
+                after.delivered_at,
+                after.read_at,
+                after.settled_at,
+            ];
             if let Some(at) = known.into_iter().flatten().min() {
                 delta.accepted(at);
             }
@@ -226,4 +234,28 @@ pub async fn next_to_feed(
             })
         })
         .collect()
+}
+
+/// The positions of messages in one state, limited to some positions and error codes where given.
+pub async fn seqs_in_state(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    state: MessageState,
+    only: Option<&[Seq]>,
+    error_codes: Option<&[String]>,
+) -> Result<Vec<Seq>> {
+    let rows = sqlx::query(
+        "-- messages.seqs_in_state
+         SELECT seq FROM messages
+         WHERE campaign = $1 AND state = $2::message_state AND ($3::bigint[] IS NULL OR seq = ANY($3))
+             AND ($4::text[] IS NULL OR error_code = ANY($4))
+         ORDER BY seq",
+    )
+    .bind(campaign.0)
+    .bind(state.as_str())
+    .bind(only.map(|seqs| seqs.iter().map(|seq| seq.0).collect::<Vec<_>>()))
+    .bind(error_codes)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok(Seq(row.try_get("seq")?))).collect()
 }

@@ -79,7 +79,11 @@ pub async fn forget(connection: &mut Connection, campaign: CampaignId, seqs: &[i
 
 /// Uncertain rows whose grace is over and that nobody will resend by itself: they stay uncertain, for a
 /// person, and no longer keep the campaign from being finished.
-pub async fn release_uncertain(connection: &mut Connection, campaign: CampaignId, now: DateTime<Utc>) -> Result<u64> {
+pub async fn release_uncertain(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    now: DateTime<Utc>,
+) -> Result<u64> {
     let done = sqlx::query(
         "-- rounds.release_uncertain
          DELETE FROM again WHERE campaign = $1 AND why = 'uncertain' AND round IS NULL AND due <= $2",
@@ -89,6 +93,36 @@ pub async fn release_uncertain(connection: &mut Connection, campaign: CampaignId
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Whether any row of a campaign waits to go again, or for the end of its grace.
+pub async fn any_waiting(connection: &mut Connection, campaign: CampaignId) -> Result<bool> {
+    let row = sqlx::query("-- rounds.any_waiting\nSELECT EXISTS (SELECT 1 FROM again WHERE campaign = $1)")
+        .bind(campaign.0)
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Whether the webhooks of a campaign are complete up to `until`: some came, and no message that was accepted
+/// before then is without one. Only then does the absence of a webhook say anything.
+pub async fn webhooks_are_complete(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    until: DateTime<Utc>,
+) -> Result<bool> {
+    let row = sqlx::query(
+        "-- rounds.webhooks_are_complete
+         SELECT EXISTS (SELECT 1 FROM campaign_counters
+                        WHERE campaign = $1 AND sent + undelivered + delivered + read > 0)
+             AND NOT EXISTS (SELECT 1 FROM messages
+                             WHERE campaign = $1 AND state = 'accepted' AND accepted_at < $2)",
+    )
+    .bind(campaign.0)
+    .bind(until)
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Marks what was fed in a round that is over and is still pending: nobody knows what became of it.
@@ -128,14 +162,20 @@ pub async fn mark_uncertain(
         locked.row.error_text = Some("it was in the lane when its outcome was lost".to_owned());
     }
     messages::update(&mut *connection, campaign, &rows).await?;
-    let again: Vec<_> =
-        rows.iter().map(|locked| Again { seq: locked.seq, due: grace_over, why: Why::Uncertain }).collect();
+    let again: Vec<_> = rows
+        .iter()
+        .map(|locked| Again {
+            seq: locked.seq,
+            due: grace_over,
+            why: Why::Uncertain,
+        })
+        .collect();
     note(&mut *connection, campaign, &again).await?;
     counters::apply(connection, campaign, &delta).await?;
     Ok(rows.len())
 }
 
-/// Ends the round and moves up to [`ROUND_ROWS_MAX`] rows that are due into the next. Uncertain rows go
+/// Ends the round (its rows in `again` are done with) and moves up to [`ROUND_ROWS_MAX`] rows that are due into the next. Uncertain rows go
 /// only if `resend_uncertain`. Returns how many rows the new round has; with none there is no new round.
 pub async fn open_next(
     connection: &mut Connection,
@@ -163,11 +203,17 @@ pub async fn open_next(
     .bind(ROUND_ROWS_MAX)
     .fetch_all(&mut *connection)
     .await?;
-    let seqs = due.iter().map(|row| Ok(row.try_get("seq")?)).collect::<Result<Vec<i64>>>()?;
+    let seqs = due
+        .iter()
+        .map(|row| Ok(row.try_get("seq")?))
+        .collect::<Result<Vec<i64>>>()?;
     let mut rows = messages::lock(&mut *connection, campaign, &seqs).await?;
     rows.retain(|locked| locked.row.state.may_reopen());
     let reopened: Vec<i64> = rows.iter().map(|locked| locked.seq.0).collect();
-    let settled: Vec<i64> = seqs.into_iter().filter(|seq| reopened.binary_search(seq).is_err()).collect();
+    let settled: Vec<i64> = seqs
+        .into_iter()
+        .filter(|seq| reopened.binary_search(seq).is_err())
+        .collect();
     forget(&mut *connection, campaign, &settled).await?;
     if rows.is_empty() {
         return Ok(0);
@@ -205,12 +251,15 @@ pub async fn rebuild(
         dispatch.enqueued_seq,
     )
     .await?;
-    let (maybe_sent, mut unsent): (Vec<_>, Vec<_>) = fed.into_iter().partition(|locked| locked.seq <= sent_up_to);
+    let (maybe_sent, mut unsent): (Vec<_>, Vec<_>) =
+        fed.into_iter().partition(|locked| locked.seq <= sent_up_to);
     for locked in &mut unsent {
         locked.row.generation = next;
     }
     messages::update(&mut *connection, campaign, &unsent).await?;
-    let resume_after = unsent.first().map_or(dispatch.enqueued_seq, |locked| Seq(locked.seq.0 - 1));
+    let resume_after = unsent
+        .first()
+        .map_or(dispatch.enqueued_seq, |locked| Seq(locked.seq.0 - 1));
     sqlx::query("-- rounds.carry_over\nUPDATE again SET round = $3 WHERE campaign = $1 AND round = $2")
         .bind(campaign.0)
         .bind(dispatch.generation.0)

@@ -34,7 +34,12 @@ pub async fn add(connection: &mut Connection, suppressions: &[Suppression]) -> R
     .bind(sorted.iter().map(|row| row.phone.to_string()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|row| row.reason.clone()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|row| row.source.clone()).collect::<Vec<_>>())
-    .bind(sorted.iter().map(|row| row.customer_id.clone()).collect::<Vec<_>>())
+    .bind(
+        sorted
+            .iter()
+            .map(|row| row.customer_id.clone())
+            .collect::<Vec<_>>(),
+    )
     .bind(sorted.iter().map(|row| row.created_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;

@@ -122,6 +122,11 @@ impl Streams {
     }
 }
 
+/// Checks that a URL can be read, without connecting.
+pub fn check_url(url: &str) -> Result<()> {
+    connection_info(url).map(|_| ())
+}
+
 fn connection_info(url: &str) -> Result<ConnectionInfo> {
     // Small requests that wait for answers: with Nagle's algorithm each would wait for the last one's.
     Ok(url

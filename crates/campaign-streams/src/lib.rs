@@ -24,7 +24,7 @@ mod stream_id;
 pub mod ticks;
 pub mod wake;
 
-pub use connection::{RedisConfig, Streams};
+pub use connection::{RedisConfig, Streams, check_url};
 pub use consumer::{Consumer, ConsumerConfig, Delivery, Verdict};
 pub use entry::Traced;
 pub use error::StreamsError;

@@ -362,7 +362,13 @@ impl LaneMember {
             .map(|id| Ok(text(id, "outcome id")?.parse().ok()))
             .collect::<Result<_>>()?;
         let outcomes = answer.number()? as u64;
-        Ok(Settled { identity, trusted, oldest_outcome, published, outcomes })
+        Ok(Settled {
+            identity,
+            trusted,
+            oldest_outcome,
+            published,
+            outcomes,
+        })
     }
 }
 

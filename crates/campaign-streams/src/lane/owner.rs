@@ -1,14 +1,15 @@
 //! A lane as its owner sees it: build, feed, survey, hold. Every call carries the owner's epoch.
 
 use super::PARKED_CONSUMER;
-use super::script::{ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, OPEN, RATE, SURVEY, VERIFY};
+use super::script::{ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, OPEN, RATE, SURVEY, UNVERIFY, VERIFY};
 use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
 use campaign_core::contracts::{MESSAGE_GROUP, QueuedMessage, SnapshotTemplate};
-use campaign_core::ids::{CampaignId, Generation, InstanceId, LaneId};
+use campaign_core::ids::{CampaignId, Generation, InstanceId, LaneId, Seq};
 use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use redis::ScriptInvocation;
 use redis::aio::ConnectionManager;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Most abandoned entries that one survey settles for each consumer.
@@ -56,6 +57,8 @@ pub struct OpenCampaign {
     pub template: SnapshotTemplate,
     /// Its round.
     pub generation: Generation,
+    /// The round's rows lie behind this one.
+    pub start: Seq,
     /// What holds for it.
     pub controls: LaneControls,
 }
@@ -129,7 +132,7 @@ impl LaneOwner {
             .await?;
         let mut call = ADOPT.key(self.keys.header());
         call.arg(self.epoch);
-        self.invoke(&call, |answer| answer.text()).await
+        self.invoke(&call, Answer::text).await
     }
 
     /// Declares the lane built on `identity`, with these members.
@@ -148,6 +151,13 @@ impl LaneOwner {
             call.arg(member.to_string());
         }
         self.invoke(&call, |_| Ok(())).await
+    }
+
+    /// The lane counts as not built: nothing is taken or fed until it is verified again.
+    pub async fn unverify(&self) -> Result<OwnerReply<String>> {
+        let mut call = UNVERIFY.key(self.keys.header());
+        call.arg(self.epoch);
+        self.invoke(&call, Answer::text).await
     }
 
     /// Lets an instance take, after its join was recorded; refuses one that left.
@@ -179,7 +189,8 @@ impl LaneOwner {
             .arg(open.generation.0)
             .arg(open.controls.weight);
         call.arg(i32::from(open.controls.held))
-            .arg(expires_ms(&open.controls));
+            .arg(expires_ms(&open.controls))
+            .arg(open.start.0);
         self.invoke(&call, |answer| {
             Ok(Opened {
                 last: stream_id(&answer.text()?)?,
@@ -308,6 +319,29 @@ impl LaneOwner {
             Err(_) => StreamId::default(),
         };
         Ok((first.ids.first().and_then(|entry| entry.id.parse().ok()), last))
+    }
+
+    /// Instances that may take, and how long ago each last asked (none: never since it was admitted).
+    pub async fn members_seen(&self) -> Result<Vec<(InstanceId, Option<Duration>)>> {
+        let mut connection = self.connection.clone();
+        let (members, header, time): (HashMap<String, String>, HashMap<String, String>, (u64, u64)) =
+            redis::pipe()
+                .cmd("HGETALL")
+                .arg(self.keys.members())
+                .cmd("HGETALL")
+                .arg(self.keys.header())
+                .cmd("TIME")
+                .query_async(&mut connection)
+                .await?;
+        let now_ms = time.0 * 1000 + time.1 / 1000;
+        let seen = |instance: &str| {
+            let at_ms: u64 = header.get(&format!("seen:{instance}"))?.parse().ok()?;
+            Some(Duration::from_millis(now_ms.saturating_sub(at_ms)))
+        };
+        let instances = members
+            .keys()
+            .filter_map(|name| Some((name.parse().ok()?, seen(name))));
+        Ok(instances.collect())
     }
 
     /// Forgets opt-outs older than `before`: no message was fed before them.

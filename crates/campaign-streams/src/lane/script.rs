@@ -26,6 +26,7 @@ scripts! {
     SETTLE = "scripts/settle.lua",
     SURVEY = "scripts/survey.lua",
     TAKE = "scripts/take.lua",
+    UNVERIFY = "scripts/unverify.lua",
     VERIFY = "scripts/verify.lua",
 }
 

@@ -1,6 +1,6 @@
 -- Brings a campaign into the lane, or its round up to date. Says where its stream ends.
 -- KEYS: header, running, snapshot, stream.
--- ARGV: epoch, group, campaign, template, generation, weight, held, expires ms.
+-- ARGV: epoch, group, campaign, template, generation, weight, held, expires ms, seq behind which the round begins.
 local refusal = guard(KEYS[1], ARGV[1])
 if refusal then return refusal end
 local stream, generation = KEYS[4], tonumber(ARGV[5])
@@ -12,7 +12,7 @@ redis.pcall('XGROUP', 'CREATE', stream, ARGV[2], '0', 'MKSTREAM')
 local last = stream_info(stream, 'last-generated-id')
 local round = tonumber(string.match(last, '^(%d+)-'))
 if round < generation and redis.call('XLEN', stream) == 0 then
-    last = ARGV[5] .. '-0'
+    last = ARGV[5] .. '-' .. ARGV[9]
     redis.call('XSETID', stream, last)
 end
 if not redis.call('ZSCORE', KEYS[2], ARGV[3]) then

@@ -114,7 +114,7 @@ while budget > 0 and #candidates > 0 do
     end
 end
 
-redis.call('HSET', header, 'tokens', string.format('%.6f', tokens), 'refilled_us', whole(now), 'vtime',
+redis.call('HSET', header, 'seen:' .. instance, whole(now / 1000), 'tokens', string.format('%.6f', tokens), 'refilled_us', whole(now), 'vtime',
     string.format('%.9f', system))
 
 -- How long to wait before asking again, in microseconds: 0 now, -1 until woken.

@@ -1,0 +1,140 @@
+//! Puts the parts together and runs them until the service is asked to stop.
+
+use crate::config::Config;
+use crate::{control, customers, fleet};
+use campaign_core::contracts::{MESSAGE_EVENTS_STREAM, MessageEvent};
+use campaign_core::ids::InstanceId;
+use campaign_runtime::{HealthHandle, Runtime};
+use campaign_store::Store;
+use campaign_streams::wake::{Audience, Waker};
+use campaign_streams::{Producer, Streams, Traced, require_safe_settings};
+use erp_api::ErpClient;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// About how many message events are kept for those who read them late; what is older they find in
+/// Postgres.
+const MESSAGE_EVENTS_MAX: usize = 100_000;
+/// How often the requirements are tried while Redis or Postgres is away.
+const REQUIREMENTS_EVERY: Duration = Duration::from_millis(500);
+
+/// What every part of the service uses.
+pub(crate) struct Sender {
+    pub(crate) store: Store,
+    pub(crate) streams: Streams,
+    pub(crate) erp: ErpClient,
+    pub(crate) events: Producer,
+    pub(crate) waker: Waker,
+    pub(crate) instance: InstanceId,
+    pub(crate) lane_lease: Duration,
+    pub(crate) reclaim_idle: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) feed_window: u32,
+    pub(crate) erp_page_size: u16,
+}
+
+impl Sender {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let problem = |problem: campaign_runtime::ConfigProblem| anyhow::anyhow!("{problem}");
+        let streams = Streams::lazy(config.redis().map_err(problem)?)?;
+        Ok(Self {
+            store: Store::lazy(&config.postgres().map_err(problem)?)?,
+            erp: ErpClient::new(config.erp().map_err(problem)?)?,
+            events: Producer::new(&streams, MESSAGE_EVENTS_STREAM, MESSAGE_EVENTS_MAX),
+            streams,
+            waker: Waker::new(),
+            instance: InstanceId(Uuid::new_v4()),
+            lane_lease: config.lane_lease(),
+            reclaim_idle: config.reclaim_idle(),
+            grace: config.grace(),
+            feed_window: config.feed_window,
+            erp_page_size: config.erp_page_size,
+        })
+    }
+
+    /// Tells the outside what the ledger recorded.
+    pub(crate) async fn publish(&self, events: &[Traced<MessageEvent>]) -> campaign_streams::Result<()> {
+        self.events.publish_all(events).await
+    }
+}
+
+/// Runs the service.
+pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
+    let sender = Arc::new(Sender::new(&config)?);
+    let stopping = runtime.shutdown.stopping_token();
+    tracing::info!(instance = %sender.instance, "this is the instance");
+
+    let health = runtime.health.register("postgres and redis");
+    let lanes = runtime.health.register("lanes");
+    lanes.unready("no lane was looked at yet");
+    let spawner = runtime.spawner();
+    let (listener, parts) = (sender.clone(), spawner.clone());
+    runtime.spawn("wake-ups", async move {
+        listener
+            .waker
+            .clone()
+            .listen(listener.streams.clone(), Audience::Senders, stopping)
+            .await;
+        Ok(())
+    });
+    let shutdown = runtime.shutdown.clone();
+    runtime.spawn("start", async move {
+        let met = shutdown
+            .run_until_stopping(Box::pin(meet_requirements(&sender, &health)))
+            .await;
+        let Some(met) = met else { return Ok(()) };
+        met?;
+        let (one, two, stop) = (sender.clone(), sender.clone(), shutdown.clone());
+        parts.spawn("campaign.sender", async move {
+            control::consume(one, stop.stopping_token()).await
+        });
+        let stop = shutdown.clone();
+        parts.spawn("customer.events", async move {
+            customers::consume(two, stop.stopping_token()).await
+        });
+        parts.spawn("lanes", fleet::run(sender, shutdown, lanes));
+        Ok(())
+    });
+    runtime.serve(axum::Router::new()).await
+}
+
+/// Waits until Redis and Postgres answer and are fit to use. Unfit is an error, away is not.
+async fn meet_requirements(sender: &Sender, health: &HealthHandle) -> anyhow::Result<()> {
+    loop {
+        match check_requirements(sender).await {
+            Ok(()) => {
+                health.ready();
+                return Ok(());
+            }
+            Err(Unmet::Unfit(error)) => return Err(error),
+            Err(Unmet::Away(reason)) => {
+                health.unready(reason);
+                tokio::time::sleep(REQUIREMENTS_EVERY).await;
+            }
+        }
+    }
+}
+
+enum Unmet {
+    Away(String),
+    Unfit(anyhow::Error),
+}
+
+async fn check_requirements(sender: &Sender) -> Result<(), Unmet> {
+    match require_safe_settings(&sender.streams, sender.grace).await {
+        Err(error @ campaign_streams::StreamsError::UnsafeSettings(_)) => {
+            return Err(Unmet::Unfit(error.into()));
+        }
+        Err(error) => return Err(Unmet::Away(error.to_string())),
+        Ok(()) => {}
+    }
+    let away = |error: campaign_store::StoreError| Unmet::Away(error.to_string());
+    let mut connection = sender.store.connection().await.map_err(away)?;
+    match campaign_store::require_migrated(&mut connection).await {
+        Err(error @ campaign_store::StoreError::Conflict(_)) => Err(Unmet::Unfit(
+            anyhow::Error::from(error).context("the schema is not ready"),
+        )),
+        other => other.map_err(away),
+    }
+}

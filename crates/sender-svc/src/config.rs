@@ -1,0 +1,156 @@
+//! Settings, each by flag or environment variable.
+
+use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
+use campaign_store::PoolConfig;
+use campaign_streams::RedisConfig;
+use erp_api::ErpConfig;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+campaign_runtime::secret!(
+    /// Where Postgres is: postgres://user:password@host:port/database
+    pub DatabaseUrl: "DATABASE_URL", "database-url"
+);
+campaign_runtime::secret!(
+    /// Where Redis is: redis://user:password@host:port/ or rediss://
+    pub RedisUrl: "REDIS_URL", "redis-url"
+);
+campaign_runtime::secret!(
+    /// Bearer key of the ERP's API
+    pub ErpApiKey: "ERP_API_KEY", "erp-api-key"
+);
+
+/// Fetches audiences, feeds the lanes and keeps the ledger
+#[derive(Debug, clap::Parser)]
+pub struct Config {
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+
+    #[command(flatten)]
+    database_url: SecretSetting<DatabaseUrl>,
+
+    #[command(flatten)]
+    redis_url: SecretSetting<RedisUrl>,
+
+    #[command(flatten)]
+    erp_api_key: SecretSetting<ErpApiKey>,
+
+    /// Where the ERP is; /v1/customers comes after it
+    #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
+    erp_base_url: String,
+
+    /// Most requests a second to the ERP, by this replica
+    #[arg(long, env = "ERP_REQUESTS_PER_SECOND", default_value_t = NonZeroU32::new(20).expect("20 is not zero"))]
+    erp_requests_per_second: NonZeroU32,
+
+    /// Customers asked for in one request to the ERP
+    #[arg(long, env = "ERP_PAGE_SIZE", default_value_t = 2_000, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    pub(crate) erp_page_size: u16,
+
+    /// Stands before every Redis key, so that several installations can share a server
+    #[arg(long, env = "STREAM_PREFIX", default_value = "")]
+    stream_prefix: String,
+
+    /// Most connections to Postgres
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=500))]
+    database_connections: u32,
+
+    /// Most messages of one campaign that lie in its lane at a time; a slow number gets fewer
+    #[arg(long, env = "FEED_WINDOW", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
+    pub(crate) feed_window: u32,
+
+    /// Milliseconds after which a lane whose owner is silent passes to another replica
+    #[arg(long, env = "LANE_LEASE_MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(500..=120_000))]
+    lane_lease_ms: u64,
+
+    /// Milliseconds after which a message that was taken and never reported becomes uncertain
+    #[arg(long, env = "RECLAIM_IDLE_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    reclaim_idle_ms: u64,
+
+    /// Milliseconds that evidence of an uncertain message is waited for
+    #[arg(long, env = "GRACE_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    grace_ms: u64,
+}
+
+impl Config {
+    pub(crate) fn postgres(&self) -> Result<PoolConfig, ConfigProblem> {
+        let url = secrecy::ExposeSecret::expose_secret(&self.database_url.required()?).to_owned();
+        let mut pool = PoolConfig::new(url, "sender-svc");
+        pool.max_connections = self.database_connections;
+        Ok(pool)
+    }
+
+    pub(crate) fn redis(&self) -> Result<RedisConfig, ConfigProblem> {
+        let url = secrecy::ExposeSecret::expose_secret(&self.redis_url.required()?).to_owned();
+        let mut redis = RedisConfig::new(url);
+        redis.prefix.clone_from(&self.stream_prefix);
+        Ok(redis)
+    }
+
+    pub(crate) fn erp(&self) -> Result<ErpConfig, ConfigProblem> {
+        let mut erp = ErpConfig::new(self.erp_base_url.clone(), self.erp_api_key.required()?);
+        erp.requests_per_second = self.erp_requests_per_second;
+        Ok(erp)
+    }
+
+    pub(crate) fn lane_lease(&self) -> Duration {
+        Duration::from_millis(self.lane_lease_ms)
+    }
+
+    pub(crate) fn reclaim_idle(&self) -> Duration {
+        Duration::from_millis(self.reclaim_idle_ms)
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+}
+
+impl ServiceConfig for Config {
+    const DEFAULT_LISTEN_ADDR: &'static str = "0.0.0.0:8082";
+
+    fn runtime(&self) -> &RuntimeArgs {
+        &self.runtime
+    }
+
+    fn problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        match self.postgres() {
+            Err(problem) => problems.push(problem),
+            // What is wrong with a URL is not repeated: it may hold a password.
+            Ok(pool) if campaign_store::check_url(&pool.url).is_err() => problems.push(ConfigProblem::new(
+                "DATABASE_URL",
+                "an address that cannot be read",
+                "postgres://user:password@host:port/database",
+            )),
+            Ok(_) => {}
+        }
+        match self.redis() {
+            Err(problem) => problems.push(problem),
+            Ok(redis) if campaign_streams::check_url(&redis.url).is_err() => {
+                problems.push(ConfigProblem::new(
+                    "REDIS_URL",
+                    "an address that cannot be read",
+                    "redis://host:port/ or rediss://host:port/",
+                ));
+            }
+            Ok(_) => {}
+        }
+        match self.erp() {
+            Err(problem) => problems.push(problem),
+            Ok(erp) => problems.extend(
+                erp_api::ErpClient::new(erp)
+                    .err()
+                    .map(|invalid| ConfigProblem::new("ERP_BASE_URL", invalid.found, invalid.expected)),
+            ),
+        }
+        if self.reclaim_idle_ms > self.grace_ms {
+            problems.push(ConfigProblem::new(
+                "GRACE_MS",
+                self.grace_ms.to_string(),
+                format!("at least RECLAIM_IDLE_MS ({})", self.reclaim_idle_ms),
+            ));
+        }
+        problems
+    }
+}

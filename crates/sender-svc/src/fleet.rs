@@ -1,0 +1,98 @@
+//! Shares the lanes out among the replicas.
+//!
+//! Every replica says that it is alive, counts the others, and takes lanes whose lease is over until it has
+//! its even share; one that has more gives some back. A lane whose owner died is free when the lease is.
+
+use crate::app::Sender;
+use crate::lane;
+use campaign_core::ids::LaneId;
+use campaign_runtime::{HealthHandle, Shutdown};
+use campaign_store::commit;
+use campaign_store::lanes::{self, LaneStatus};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How often lanes are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A replica silent for so many leases no longer counts.
+const ALIVE_LEASES: u32 = 2;
+
+/// A lane that this replica runs.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Runs lanes until the service stops, then gives them back.
+pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthHandle) -> anyhow::Result<()> {
+    let mut running: BTreeMap<LaneId, Running> = BTreeMap::new();
+    let mut hints = sender.waker.subscribe();
+    while !shutdown.is_stopping() {
+        running.retain(|_, lane| !lane.task.is_finished());
+        match balance(&sender, &mut running).await {
+            Ok(()) => health.ready(),
+            Err(error) => {
+                tracing::warn!(%error, "lanes could not be looked for");
+                health.unready(format!("lanes could not be looked for: {error}"));
+            }
+        }
+        metrics::gauge!("lanes_owned").set(running.len() as f64);
+        tokio::select! {
+            () = shutdown.stopping() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = hints.recv() => {}
+        }
+    }
+    for lane in running.values() {
+        lane.stop.cancel();
+    }
+    for (_, lane) in running {
+        // A panic was reported where it happened.
+        let _ = lane.task.await;
+    }
+    if let Ok(mut connection) = sender.store.connection().await {
+        lanes::farewell(&mut connection, sender.instance).await?;
+    }
+    Ok(())
+}
+
+async fn balance(sender: &Arc<Sender>, running: &mut BTreeMap<LaneId, Running>) -> anyhow::Result<()> {
+    let mut connection = sender.store.connection().await?;
+    let replicas =
+        lanes::heartbeat(&mut connection, sender.instance, sender.lane_lease * ALIVE_LEASES).await?;
+    let all = lanes::list(&mut connection).await?;
+    drop(connection);
+    let share = all.len().div_ceil(usize::try_from(replicas.max(1))?);
+    for lane in running.values().skip(share) {
+        lane.stop.cancel();
+    }
+    for status in &all {
+        if running.len() >= share || !wanted(status, sender, running) {
+            continue;
+        }
+        if let Some(lane) = take(sender, &status.lane).await? {
+            running.insert(status.lane.clone(), lane);
+        }
+    }
+    Ok(())
+}
+
+fn wanted(status: &LaneStatus, sender: &Sender, running: &BTreeMap<LaneId, Running>) -> bool {
+    let free = status.owner.is_none_or(|owner| owner == sender.instance);
+    free && !running.contains_key(&status.lane)
+}
+
+async fn take(sender: &Arc<Sender>, lane: &LaneId) -> anyhow::Result<Option<Running>> {
+    let mut transaction = sender.store.begin().await?;
+    let lease = lanes::acquire(&mut transaction, lane, sender.instance, sender.lane_lease).await?;
+    commit(transaction).await?;
+    let Some(lease) = lease else { return Ok(None) };
+    tracing::info!(lane = %lease.lane, epoch = lease.epoch, "the lane is ours");
+    metrics::counter!("lane_lease_changes_total").increment(1);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(lane::run(sender.clone(), lease, stop.clone()));
+    Ok(Some(Running { stop, task }))
+}

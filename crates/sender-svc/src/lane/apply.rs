@@ -1,0 +1,277 @@
+//! One batch of outcomes, in one transaction.
+
+use super::Lane;
+use crate::lane::error::LaneError;
+use campaign_core::campaign::HoldKind;
+use campaign_core::contracts::{
+    ErrorNote, MessageEvent, MessageOutcome, OptOut, Outcome, Trouble, TroubleScope,
+};
+use campaign_core::ids::{CampaignId, InstanceId};
+use campaign_core::message::MessageState;
+use campaign_store::counters::CounterDelta;
+use campaign_store::lanes::LaneMembership;
+use campaign_store::messages::{self, LockedRow};
+use campaign_store::rounds::{self, Again, Why};
+use campaign_store::suppressions::{self, Suppression};
+use campaign_store::{Connection, commit, counters, holds, lanes};
+use campaign_streams::lane::OutcomeEntry;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What the outside and the lane must hear once the batch is in Postgres.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) events: Vec<MessageEvent>,
+    pub(crate) optouts: Vec<OptOut>,
+    /// Instances to admit (with the identity they joined on) or to remove.
+    pub(crate) members: Vec<(InstanceId, Option<String>)>,
+}
+
+/// A batch, by what it concerns.
+#[derive(Default)]
+struct Sorted<'a> {
+    messages: BTreeMap<CampaignId, BTreeMap<i64, Vec<&'a MessageOutcome>>>,
+    members: Vec<(InstanceId, Option<LaneMembership>)>,
+    troubles: Vec<&'a Trouble>,
+    optouts: Vec<&'a OptOut>,
+}
+
+/// Applies a batch. `complete_as_of`: when the read was sent that found there was no more than this.
+pub(crate) async fn batch(
+    lane: &Lane,
+    entries: &[OutcomeEntry],
+    complete_as_of: Option<Instant>,
+) -> Result<Applied, LaneError> {
+    let sorted = sort(entries);
+    let mut applied = Applied::default();
+    let mut transaction = lane.begin().await?;
+    for (campaign, by_seq) in &sorted.messages {
+        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied.events).await?;
+    }
+    for (instance, joined) in sorted.members {
+        if let Some(membership) = joined {
+            lanes::record_member(&mut transaction, &lane.lease.lane, &membership).await?;
+            applied.members.push((instance, Some(membership.identity)));
+        } else {
+            lanes::forget_members(&mut transaction, &lane.lease.lane, &[instance]).await?;
+            applied.members.push((instance, None));
+        }
+    }
+    for trouble in sorted.troubles {
+        hold(lane, &mut transaction, trouble).await?;
+    }
+    for optout in sorted.optouts {
+        suppress(&mut transaction, optout).await?;
+        applied.optouts.push(optout.clone());
+    }
+    if let Some(asked) = complete_as_of {
+        lanes::set_caught_up(&mut transaction, &lane.lease, asked.elapsed()).await?;
+    }
+    commit(transaction).await?;
+    Ok(applied)
+}
+
+fn sort(entries: &[OutcomeEntry]) -> Sorted<'_> {
+    let mut sorted = Sorted::default();
+    for entry in entries {
+        match &entry.outcome {
+            Outcome::Message(outcome) => {
+                let campaign = sorted.messages.entry(outcome.key.campaign).or_default();
+                campaign.entry(outcome.key.seq.0).or_default().push(outcome);
+            }
+            Outcome::Join {
+                instance,
+                identity,
+                concurrency,
+            } => {
+                let membership = LaneMembership {
+                    instance: *instance,
+                    identity: identity.clone(),
+                    concurrency: i32::try_from(*concurrency).unwrap_or(i32::MAX),
+                    joined_ago: std::time::Duration::ZERO,
+                };
+                sorted.members.push((*instance, Some(membership)));
+            }
+            Outcome::Left { instance } => sorted.members.push((*instance, None)),
+            Outcome::Trouble(trouble) => sorted.troubles.push(trouble),
+            Outcome::OptOut(optout) => sorted.optouts.push(optout),
+        }
+    }
+    sorted
+}
+
+/// The rows of one campaign: lock, apply, write back, note what goes again, count.
+async fn apply_messages(
+    lane: &Lane,
+    connection: &mut Connection,
+    campaign: CampaignId,
+    by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
+    events: &mut Vec<MessageEvent>,
+) -> Result<(), LaneError> {
+    let seqs: Vec<i64> = by_seq.keys().copied().collect();
+    let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
+    if locked.len() < seqs.len() {
+        let unknown = seqs.len() - locked.len();
+        tracing::warn!(campaign_id = %campaign, unknown, "outcomes of messages that the ledger does not have");
+        metrics::counter!("ledger_unknown_messages_total").increment(unknown as u64);
+    }
+    let mut changed: Vec<LockedRow> = Vec::with_capacity(locked.len());
+    let mut delta = CounterDelta::default();
+    let (mut again, mut no_longer) = (Vec::new(), Vec::new());
+    for mut row in locked {
+        let before = row.row.clone();
+        let outcomes = by_seq.get(&row.seq.0).map(Vec::as_slice).unwrap_or_default();
+        let mut any_change = false;
+        for outcome in outcomes {
+            any_change |= row.row.apply(&outcome.report());
+        }
+        let after = row.row.state;
+        // One that was applied before, in a batch whose events may not have been told, is told again.
+        if outcomes.iter().any(|outcome| outcome.state == after) {
+            events.push(event(campaign, &row, outcomes));
+        }
+        if !any_change {
+            continue;
+        }
+        messages::count_change(&mut delta, &before, &row.row);
+        if before.state != after {
+            metrics::counter!("ledger_transitions_total", "state" => after.as_str()).increment(1);
+            match note(lane, &row, outcomes) {
+                Some(noted) => again.push(noted),
+                None if matches!(before.state, MessageState::Deferred | MessageState::Uncertain) => {
+                    no_longer.push(row.seq.0);
+                }
+                None => {}
+            }
+        }
+        changed.push(row);
+    }
+    messages::update(&mut *connection, campaign, &changed).await?;
+    rounds::note(&mut *connection, campaign, &again).await?;
+    rounds::forget(&mut *connection, campaign, &no_longer).await?;
+    counters::apply(connection, campaign, &delta).await?;
+    Ok(())
+}
+
+/// What must be noted about a row that is not final.
+fn note(lane: &Lane, row: &LockedRow, outcomes: &[&MessageOutcome]) -> Option<Again> {
+    match row.row.state {
+        MessageState::Deferred => {
+            let due = outcomes
+                .iter()
+                .filter_map(|outcome| outcome.due)
+                .max()
+                .unwrap_or_else(Utc::now);
+            Some(Again {
+                seq: row.seq,
+                due,
+                why: Why::Deferred,
+            })
+        }
+        MessageState::Uncertain => Some(Again {
+            seq: row.seq,
+            due: Utc::now() + lane.sender.grace,
+            why: Why::Uncertain,
+        }),
+        _ => None,
+    }
+}
+
+fn event(campaign: CampaignId, row: &LockedRow, outcomes: &[&MessageOutcome]) -> MessageEvent {
+    let reported = outcomes
+        .iter()
+        .filter(|outcome| outcome.state == row.row.state)
+        .map(|outcome| outcome.at)
+        .min();
+    MessageEvent {
+        campaign,
+        seq: row.seq,
+        customer_id: row.customer_id.clone(),
+        state: row.row.state,
+        at: reported.unwrap_or_else(Utc::now),
+        error_code: row.row.error_code.clone(),
+    }
+}
+
+async fn hold(lane: &Lane, connection: &mut Connection, trouble: &Trouble) -> Result<(), LaneError> {
+    let reason = format!("{}: {}", trouble.error.code, trouble.error.text);
+    let raised = match trouble.scope {
+        TroubleScope::Lane => {
+            holds::raise_lane(
+                connection,
+                &lane.lease.lane,
+                trouble.hold,
+                &reason,
+                "message-svc",
+                None,
+            )
+            .await?
+        }
+        TroubleScope::Campaign(campaign) => {
+            holds::raise_campaign(connection, campaign, trouble.hold, &reason, "message-svc", None).await?
+        }
+    };
+    if raised {
+        tracing::error!(scope = ?trouble.scope, kind = %trouble.hold, reason, "sending is held");
+    }
+    Ok(())
+}
+
+async fn suppress(connection: &mut Connection, optout: &OptOut) -> Result<(), LaneError> {
+    if optout.stop {
+        let suppression = Suppression {
+            phone: optout.phone,
+            reason: format!("told by WhatsApp: {}", optout.source),
+            source: "whatsapp".to_owned(),
+            customer_id: None,
+            created_at: optout.at,
+        };
+        suppressions::add(connection, &[suppression]).await?;
+    } else {
+        suppressions::remove(connection, &optout.phone).await?;
+    }
+    Ok(())
+}
+
+/// An outcome reduced to its key and state, for one whose contents Postgres refuses.
+pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
+    let outcome = match &entry.outcome {
+        Outcome::Message(outcome) => Outcome::Message(MessageOutcome {
+            due: outcome.due,
+            skip: outcome.skip,
+            ..MessageOutcome::new(outcome.key, outcome.state, outcome.at, outcome.source)
+        }),
+        Outcome::Trouble(trouble) => Outcome::Trouble(Trouble {
+            error: ErrorNote::new("unreadable", "see the dead letters"),
+            ..trouble.clone()
+        }),
+        other => other.clone(),
+    };
+    OutcomeEntry {
+        id: entry.id,
+        outcome,
+        trace: String::new(),
+    }
+}
+
+/// The hold that a contradiction between Postgres and Redis calls for.
+pub(crate) async fn hold_contradiction(lane: &Lane, reason: &str) -> Result<(), LaneError> {
+    let mut transaction = lane.begin().await?;
+    holds::raise_lane(
+        &mut transaction,
+        &lane.lease.lane,
+        HoldKind::Contradiction,
+        reason,
+        "sender-svc",
+        None,
+    )
+    .await?;
+    commit(transaction).await?;
+    Ok(())
+}
+
+/// The end of the grace of what becomes uncertain now.
+pub(crate) fn grace_over(lane: &Lane) -> DateTime<Utc> {
+    Utc::now() + lane.sender.grace
+}

@@ -1,0 +1,407 @@
+//! The audience: page by page from the ERP into the ledger, each page and the cursor behind it in one
+//! transaction.
+
+use super::Lane;
+use super::error::LaneError;
+use campaign_core::audience::{AudienceOptions, AudienceRule, Evaluated};
+use campaign_core::campaign::{Audience, Campaign, CampaignStatus, HoldKind};
+use campaign_core::customer::Customer;
+use campaign_core::ids::{CampaignId, Seq};
+use campaign_core::message::{MessageState, SkipReason};
+use campaign_core::phone::CanonicalPhone;
+use campaign_core::segment::Segment;
+use campaign_core::template::Template;
+use campaign_store::audience::{self as rows, AudienceRow, Present};
+use campaign_store::counters::CounterDelta;
+use campaign_store::dispatches::{self, Dispatch, Work};
+use campaign_store::{StoreError, campaigns, commit, counters, holds};
+use erp_api::ErpError;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// How long an ERP that failed for good is left alone before it is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(15);
+/// How often the fetches look whether they are to stop while they wait.
+const STEP: Duration = Duration::from_millis(200);
+
+/// The fetches of a lane that are under way.
+#[derive(Default)]
+pub(super) struct Audiences {
+    running: BTreeMap<CampaignId, (CancellationToken, JoinHandle<()>)>,
+}
+
+impl Audiences {
+    /// Makes sure that the campaign's audience is being fetched.
+    pub(super) async fn ensure(&mut self, lane: &Lane, work: &Work) -> Result<(), LaneError> {
+        if self
+            .running
+            .get(&work.campaign)
+            .is_some_and(|(_, task)| !task.is_finished())
+        {
+            return Ok(());
+        }
+        let (campaign, template) = {
+            let mut connection = lane.sender.store.connection().await?;
+            campaigns::get_with_template(&mut connection, work.campaign).await?
+        };
+        let Some(rule) = rule(lane, &campaign, template).await? else {
+            return Ok(());
+        };
+        let stop = lane.stop.child_token();
+        let fetch = Fetch {
+            lane: lane.handle(),
+            campaign,
+            rule,
+            stop: stop.clone(),
+        };
+        let span = tracing::info_span!("audience", campaign_id = %work.campaign);
+        campaign_runtime::link_to(&span, &work.dispatch.trace);
+        let task = tokio::spawn(fetch.run().instrument(span));
+        self.running.insert(work.campaign, (stop, task));
+        Ok(())
+    }
+
+    /// Stops the fetches of campaigns that are over.
+    pub(super) fn retain(&mut self, current: &BTreeSet<CampaignId>) {
+        self.running.retain(|campaign, (stop, task)| {
+            if !current.contains(campaign) {
+                stop.cancel();
+            }
+            current.contains(campaign) || !task.is_finished()
+        });
+    }
+
+    /// Stops all of them.
+    pub(super) async fn stop(&mut self) {
+        for (stop, _) in self.running.values() {
+            stop.cancel();
+        }
+        for (_, (_, task)) in std::mem::take(&mut self.running) {
+            // A panic was reported where it happened.
+            let _ = task.await;
+        }
+    }
+}
+
+/// Binds mapping and template. One that does not fit (which the API refuses) fails the campaign.
+async fn rule(
+    lane: &Lane,
+    campaign: &Campaign,
+    template: Template,
+) -> Result<Option<AudienceRule>, LaneError> {
+    let options = AudienceOptions::for_category(template.category);
+    let problem = match template.compile_for_sending() {
+        Ok(compiled) => match AudienceRule::new(compiled, &campaign.mapping, options) {
+            Ok(rule) => return Ok(Some(rule)),
+            Err(problems) => problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        },
+        Err(problems) => problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
+    };
+    tracing::error!(campaign_id = %campaign.id, problem, "the campaign cannot be sent");
+    let mut transaction = lane.begin().await?;
+    campaigns::set_status(
+        &mut transaction,
+        campaign.id,
+        CampaignStatus::Failed,
+        Some(&problem),
+    )
+    .await?;
+    commit(transaction).await?;
+    Ok(None)
+}
+
+struct Fetch {
+    lane: Arc<Lane>,
+    campaign: Campaign,
+    rule: AudienceRule,
+    stop: CancellationToken,
+}
+
+/// A page, as the campaign needs it.
+struct Page {
+    customers: Vec<Customer>,
+    next_cursor: Option<String>,
+}
+
+/// What became of a page.
+enum Written {
+    More,
+    Complete,
+    /// The campaign is no longer being sent.
+    Over,
+}
+
+impl Fetch {
+    async fn run(self) {
+        while !self.stop.is_cancelled() {
+            match self.next_page().await {
+                Ok(Written::More) => {}
+                Ok(Written::Complete | Written::Over) => break,
+                Err(error) if error.is_over() => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the audience waits");
+                    self.pause(super::AGAIN_AFTER).await;
+                }
+            }
+        }
+        self.lane.look.notify_one();
+    }
+
+    async fn next_page(&self) -> Result<Written, LaneError> {
+        let dispatch = {
+            let mut connection = self.lane.sender.store.connection().await?;
+            dispatches::get(&mut connection, self.campaign.id).await?
+        };
+        if dispatch.audience_complete {
+            return Ok(Written::Complete);
+        }
+        let asked = tokio::select! {
+            () = self.stop.cancelled() => return Ok(Written::Over),
+            page = self.ask(dispatch.erp_cursor.as_deref()) => page,
+        };
+        match asked {
+            Ok(page) => {
+                let written = self.write(&dispatch, page).await?;
+                self.lane.look.notify_one();
+                Ok(written)
+            }
+            Err(ErpError::CursorExpired { detail }) => {
+                tracing::warn!(
+                    detail,
+                    "the ERP forgot where it was; starting from its first page"
+                );
+                self.save_cursor(&dispatch, None).await?;
+                Ok(Written::More)
+            }
+            Err(error) => {
+                self.hold(&error).await?;
+                self.pause(ASK_AGAIN_AFTER).await;
+                Ok(Written::More)
+            }
+        }
+    }
+
+    async fn ask(&self, cursor: Option<&str>) -> Result<Page, ErpError> {
+        let erp = &self.lane.sender.erp;
+        match &self.campaign.audience {
+            Audience::Segment { segment } => {
+                let page = erp.page(segment, cursor, self.lane.sender.erp_page_size).await?;
+                Ok(Page {
+                    customers: page.customers,
+                    next_cursor: page.next_cursor,
+                })
+            }
+            Audience::Test { segment, phones } => {
+                let lender = self.first_customer(segment).await?;
+                Ok(Page {
+                    customers: test_customers(&lender, phones),
+                    next_cursor: None,
+                })
+            }
+        }
+    }
+
+    async fn first_customer(&self, segment: &Segment) -> Result<Customer, ErpError> {
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = self
+                .lane
+                .sender
+                .erp
+                .page(segment, cursor.as_deref(), TEST_PAGE)
+                .await?;
+            let fits =
+                |customer: &Customer| matches!(self.rule.evaluate(customer), Evaluated::Recipient { .. });
+            if let Some(customer) = page.customers.into_iter().find(fits) {
+                return Ok(customer);
+            }
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Err(ErpError::BadAnswer {
+                    detail: "no customer of the segment has a value for every variable".to_owned(),
+                });
+            }
+        }
+    }
+
+    /// Writes one page's rows and the cursor behind it, unless the campaign was stopped or the page was
+    /// written already.
+    async fn write(&self, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
+        let mut transaction = self.lane.begin().await?;
+        let campaign = campaigns::get_for_update(&mut transaction, self.campaign.id).await?;
+        if campaign.status != CampaignStatus::Sending {
+            return Ok(Written::Over);
+        }
+        let dispatch = dispatches::lock(&mut transaction, self.campaign.id).await?;
+        if dispatch.audience_complete || dispatch.erp_cursor != believed.erp_cursor {
+            return Ok(Written::More);
+        }
+        let judged: Vec<(Customer, Evaluated)> = page
+            .customers
+            .into_iter()
+            .map(|customer| {
+                let evaluated = self.rule.evaluate(&customer);
+                (customer, evaluated)
+            })
+            .collect();
+        let customers: Vec<String> = judged.iter().map(|(customer, _)| customer.id.clone()).collect();
+        let phones: Vec<CanonicalPhone> = judged
+            .iter()
+            .filter_map(|(_, evaluated)| recipient(evaluated))
+            .collect();
+        let present = rows::present(&mut transaction, self.campaign.id, &customers, &phones).await?;
+        let rows = to_rows(judged, present, dispatch.next_seq);
+        let mut delta = CounterDelta::default();
+        for row in &rows {
+            match &row.skip {
+                Some((reason, _)) => {
+                    delta.added(MessageState::Skipped);
+                    delta.skipped(*reason, 1);
+                }
+                None => delta.added(MessageState::Pending),
+            }
+        }
+        rows::insert(&mut transaction, self.campaign.id, &rows).await?;
+        let next_seq = Seq(dispatch.next_seq.0 + rows.len() as i64);
+        let complete = page.next_cursor.is_none();
+        let cursor = page.next_cursor.as_deref();
+        dispatches::save_audience(&mut transaction, self.campaign.id, cursor, complete, next_seq).await?;
+        holds::lift_campaign(&mut transaction, self.campaign.id, HoldKind::Erp).await?;
+        counters::apply(&mut transaction, self.campaign.id, &delta).await?;
+        commit(transaction).await?;
+        metrics::counter!("audience_rows_total").increment(rows.len() as u64);
+        Ok(if complete {
+            Written::Complete
+        } else {
+            Written::More
+        })
+    }
+
+    async fn save_cursor(&self, believed: &Dispatch, cursor: Option<&str>) -> Result<(), LaneError> {
+        let mut transaction = self.lane.begin().await?;
+        let dispatch = dispatches::lock(&mut transaction, self.campaign.id).await?;
+        if dispatch.erp_cursor == believed.erp_cursor {
+            dispatches::save_audience(
+                &mut transaction,
+                self.campaign.id,
+                cursor,
+                false,
+                dispatch.next_seq,
+            )
+            .await?;
+            commit(transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// The ERP gives no page: the campaign is held, with the reason, until it does.
+    async fn hold(&self, error: &ErpError) -> Result<(), LaneError> {
+        tracing::error!(%error, "the ERP gives no customers; the campaign is held");
+        let mut transaction = self.lane.begin().await?;
+        let reason = error.to_string();
+        match holds::raise_campaign(
+            &mut transaction,
+            self.campaign.id,
+            HoldKind::Erp,
+            &reason,
+            "sender-svc",
+            None,
+        )
+        .await
+        {
+            Ok(_) => commit(transaction).await?,
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, duration: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(duration.max(STEP)) => {}
+        }
+    }
+}
+
+/// Customers looked through at a time for one that a test can borrow from.
+const TEST_PAGE: u16 = 50;
+
+fn test_customers(lender: &Customer, phones: &[String]) -> Vec<Customer> {
+    let number = |(index, phone): (usize, &String)| Customer {
+        id: format!("test-{}", index + 1),
+        phone: Some(phone.clone()),
+        ..lender.clone()
+    };
+    phones.iter().enumerate().map(number).collect()
+}
+
+fn recipient(evaluated: &Evaluated) -> Option<CanonicalPhone> {
+    match evaluated {
+        Evaluated::Recipient { phone, .. } => Some(*phone),
+        Evaluated::Skipped { .. } => None,
+    }
+}
+
+/// The rows of a page. Customers that have a row are passed over; a number that has a row makes a duplicate,
+/// which does not claim the number. Neither does a row that is skipped for another reason: somebody else
+/// may have the same number and be fit to receive.
+fn to_rows(judged: Vec<(Customer, Evaluated)>, mut present: Present, first: Seq) -> Vec<AudienceRow> {
+    let mut rows: Vec<AudienceRow> = Vec::with_capacity(judged.len());
+    let mut claimed: HashMap<CanonicalPhone, Seq> = std::mem::take(&mut present.phones);
+    for (customer, evaluated) in judged {
+        if !present.customers.insert(customer.id.clone()) {
+            continue;
+        }
+        let seq = Seq(first.0 + rows.len() as i64);
+        rows.push(to_row(seq, customer, evaluated, &mut claimed, &present));
+    }
+    rows
+}
+
+fn to_row(
+    seq: Seq,
+    customer: Customer,
+    evaluated: Evaluated,
+    claimed: &mut HashMap<CanonicalPhone, Seq>,
+    present: &Present,
+) -> AudienceRow {
+    let mut row = AudienceRow {
+        seq,
+        customer_id: customer.id,
+        phone_as_given: customer.phone,
+        phone: None,
+        duplicate_of: None,
+        variables: Vec::new(),
+        skip: None,
+    };
+    match evaluated {
+        Evaluated::Skipped { reason, detail, .. } => row.skip = Some((reason, detail)),
+        Evaluated::Recipient { phone, variables, .. } => {
+            if let Some(&first) = claimed.get(&phone) {
+                row.duplicate_of = Some(first);
+                row.skip = Some((SkipReason::Duplicate, None));
+                return row;
+            }
+            claimed.insert(phone, seq);
+            row.phone = Some(phone);
+            row.variables = variables;
+            if present.suppressed.contains(&phone) {
+                row.skip = Some((SkipReason::OptedOut, None));
+            }
+        }
+    }
+    row
+}

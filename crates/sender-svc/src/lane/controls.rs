@@ -1,0 +1,143 @@
+//! What people decide about a running campaign: holds, cancelling, expiry.
+
+use super::error::LaneError;
+use super::keeper::{Keeper, Progress};
+use super::rounds;
+use campaign_core::campaign::CampaignStatus;
+use campaign_core::ids::{CampaignId, Seq};
+use campaign_core::message::MessageState;
+use campaign_store::counters::CounterDelta;
+use campaign_store::dispatches::{self, Work};
+use campaign_store::{StoreError, campaigns, commit, counters, messages};
+use campaign_streams::lane::LaneControls;
+use chrono::{DateTime, Utc};
+
+/// Rows swept in one transaction.
+const SWEEP_MAX: i64 = 5_000;
+
+/// What the decisions mean for the lane.
+pub(super) fn of(work: &Work) -> LaneControls {
+    let ends = matches!(work.status, CampaignStatus::Cancelled | CampaignStatus::Failed);
+    LaneControls {
+        held: work.held || ends,
+        expires_at: work.expires_at,
+        weight: work.priority.weight(),
+    }
+}
+
+/// Whether what was not sent by now will not be sent.
+pub(super) fn ends(work: &Work, now: DateTime<Utc>) -> bool {
+    matches!(work.status, CampaignStatus::Cancelled | CampaignStatus::Failed)
+        || work.expires_at.is_some_and(|expires_at| expires_at <= now)
+}
+
+/// Makes the lane follow what was decided, and then says so in Postgres.
+pub(super) async fn follow(keeper: &mut Keeper<'_>, work: &Work) -> Result<(), LaneError> {
+    let wanted = of(work);
+    let Some(open) = keeper.open.get_mut(&work.campaign) else {
+        return Ok(());
+    };
+    if open.controls != wanted {
+        LaneError::check(keeper.lane.owner.control(work.campaign, &wanted).await?)?;
+        open.controls = wanted;
+        if !wanted.held {
+            wake_members(keeper).await;
+        }
+    }
+    if work.dispatch.control_applied < work.control_version {
+        let mut transaction = keeper.lane.begin().await?;
+        dispatches::save_control(&mut transaction, work.campaign, work.control_version).await?;
+        commit(transaction).await?;
+    }
+    Ok(())
+}
+
+async fn wake_members(keeper: &Keeper<'_>) {
+    use campaign_streams::wake::{Audience, publish};
+    let lane = &keeper.lane.lease.lane;
+    if let Err(error) = publish(&keeper.lane.sender.streams, Audience::Messages, Some(lane)).await {
+        tracing::debug!(%error, "the members were not woken; they will look by themselves");
+    }
+}
+
+/// Ends a campaign that was cancelled or has expired: once nothing of it is in anybody's hands and every
+/// outcome is applied, what is still pending becomes cancelled.
+pub(super) async fn sweep(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+    if !matches!(work.status, CampaignStatus::Cancelled | CampaignStatus::Failed) {
+        return expire(keeper, work).await;
+    }
+    let Some(survey) = keeper
+        .open
+        .get(&work.campaign)
+        .and_then(|open| open.survey.as_ref())
+    else {
+        return Ok(Progress::None);
+    };
+    if survey.in_flight > 0 {
+        return Ok(Progress::None);
+    }
+    let last_outcome = survey.last_outcome;
+    if !rounds::is_applied(keeper.lane, last_outcome).await? {
+        return Ok(Progress::None);
+    }
+    let code = if work.expires_at.is_some_and(|at| at <= Utc::now()) {
+        "expired"
+    } else {
+        "cancelled"
+    };
+    let mut after = Seq(0);
+    while let Some(last) = cancel_some(keeper, work.campaign, after, code).await? {
+        after = last;
+        if keeper.lane.stop.is_cancelled() {
+            return Ok(Progress::None);
+        }
+    }
+    rounds::finish_if_settled(keeper, work).await
+}
+
+async fn expire(keeper: &Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+    let mut transaction = keeper.lane.begin().await?;
+    let reason = "it expired before everything was sent";
+    match campaigns::set_status(
+        &mut transaction,
+        work.campaign,
+        CampaignStatus::Cancelled,
+        Some(reason),
+    )
+    .await
+    {
+        Ok(_) => commit(transaction).await?,
+        // Somebody was faster.
+        Err(StoreError::IllegalTransition(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Progress::Made)
+}
+
+/// Cancels the next rows that are unsettled. Returns the last of them, or none if there are no more.
+async fn cancel_some(
+    keeper: &Keeper<'_>,
+    campaign: CampaignId,
+    after: Seq,
+    code: &str,
+) -> Result<Option<Seq>, LaneError> {
+    let mut transaction = keeper.lane.begin().await?;
+    let mut rows = messages::lock_unsettled(&mut transaction, campaign, after, SWEEP_MAX).await?;
+    let Some(last) = rows.last().map(|locked| locked.seq) else {
+        return Ok(None);
+    };
+    let now = Utc::now();
+    let mut delta = CounterDelta::default();
+    for locked in &mut rows {
+        delta.moved(locked.row.state, MessageState::Cancelled);
+        locked.row.state = MessageState::Cancelled;
+        locked.row.settled_at = Some(now);
+        locked.row.error_code = Some(code.to_owned());
+    }
+    messages::update(&mut transaction, campaign, &rows).await?;
+    let seqs: Vec<i64> = rows.iter().map(|locked| locked.seq.0).collect();
+    campaign_store::rounds::forget(&mut transaction, campaign, &seqs).await?;
+    counters::apply(&mut transaction, campaign, &delta).await?;
+    commit(transaction).await?;
+    Ok(Some(last))
+}

@@ -1,0 +1,247 @@
+//! The keeper: walks the lane's campaigns again and again, and does for each the next thing.
+//!
+//! One loop for all campaigns of a lane, so that there is one writer, in order. A walk that fed something
+//! is followed by the next at once; otherwise the keeper sleeps until something wakes it.
+
+use super::audience::Audiences;
+use super::error::LaneError;
+use super::{Lane, controls, feed, forget_silent_members, rounds};
+use campaign_core::campaign::CampaignStatus;
+use campaign_core::contracts::SnapshotTemplate;
+use campaign_core::ids::{CampaignId, Generation};
+use campaign_store::dispatches::{self, Work};
+use campaign_store::{campaigns, lanes};
+use campaign_streams::StreamId;
+use campaign_streams::lane::{LaneControls, OpenCampaign, Survey};
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// The longest sleep between two walks while campaigns run; hints end it early.
+const WALK_EVERY: Duration = Duration::from_millis(250);
+/// The longest sleep while there is nothing to do.
+const IDLE_WALK_EVERY: Duration = Duration::from_secs(1);
+/// How often rate, members and opt-outs are looked after.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(2);
+
+/// What the keeper knows of a campaign that it opened in the lane.
+pub(super) struct Open {
+    pub(super) generation: Generation,
+    pub(super) controls: LaneControls,
+    /// Where its stream ends, as far as this owner knows.
+    pub(super) last: StreamId,
+    /// The last outcome there was when its stream was first seen empty with nothing left to feed.
+    pub(super) empty_since: Option<StreamId>,
+    pub(super) survey: Option<Survey>,
+}
+
+/// Keeps one lane that is built.
+pub(super) struct Keeper<'a> {
+    pub(super) lane: &'a Lane,
+    pub(super) open: BTreeMap<CampaignId, Open>,
+    pub(super) audiences: Audiences,
+    pub(super) rate_per_second: u32,
+    active: bool,
+    housekeeping_at: Option<Instant>,
+}
+
+/// Whether a step changed something that the next walk should see at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Made,
+    None,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(lane: &'a Lane) -> Self {
+        Self {
+            lane,
+            open: BTreeMap::new(),
+            audiences: Audiences::default(),
+            rate_per_second: 0,
+            active: true,
+            housekeeping_at: None,
+        }
+    }
+
+    /// Runs until the lane stops or an error ends this building of it.
+    pub(super) async fn run(mut self) -> Result<(), LaneError> {
+        let outcome = self.walk_until_stopped().await;
+        self.audiences.stop().await;
+        outcome
+    }
+
+    async fn walk_until_stopped(&mut self) -> Result<(), LaneError> {
+        while !self.lane.stop.is_cancelled() {
+            if self.walk().await? == Progress::Made {
+                continue;
+            }
+            let pause = if self.open.is_empty() {
+                IDLE_WALK_EVERY
+            } else {
+                WALK_EVERY
+            };
+            tokio::select! {
+                () = self.lane.stop.cancelled() => {}
+                () = self.lane.look.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn walk(&mut self) -> Result<Progress, LaneError> {
+        self.keep_house().await?;
+        let work = self.read_work().await?;
+        let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
+        self.open.retain(|campaign, _| current.contains(campaign));
+        self.audiences.retain(&current);
+        let mut progress = Progress::None;
+        for work in work {
+            if self.tend(&work).await? == Progress::Made {
+                progress = Progress::Made;
+            }
+        }
+        Ok(progress)
+    }
+
+    async fn read_work(&self) -> Result<Vec<Work>, LaneError> {
+        let mut connection = self.lane.sender.store.connection().await?;
+        let missing = dispatches::missing(&mut connection, &self.lane.lease.lane).await?;
+        for campaign in missing {
+            dispatches::create(&mut connection, campaign, &self.lane.lease.lane, "").await?;
+        }
+        let mut work = dispatches::work(&mut connection, &self.lane.lease.lane).await?;
+        for work in &mut work {
+            work.held |= !self.active;
+        }
+        Ok(work)
+    }
+
+    /// The next thing for one campaign.
+    async fn tend(&mut self, work: &Work) -> Result<Progress, LaneError> {
+        if work.requests_waiting {
+            rounds::apply_requests(self.lane, work).await?;
+            return Ok(Progress::Made);
+        }
+        if work.finished {
+            return Ok(Progress::None);
+        }
+        if !self.open.contains_key(&work.campaign) {
+            self.open_in_lane(work).await?;
+        }
+        controls::follow(self, work).await?;
+        self.survey(work).await?;
+        if controls::ends(work, Utc::now()) {
+            return controls::sweep(self, work).await;
+        }
+        if work.status == CampaignStatus::Sending && !work.dispatch.audience_complete {
+            self.audiences.ensure(self.lane, work).await?;
+        }
+        match feed::step(self, work).await? {
+            feed::Step::Fed => Ok(Progress::Made),
+            feed::Step::Full => Ok(Progress::None),
+            feed::Step::Drained => rounds::step(self, work).await,
+        }
+    }
+
+    /// Brings the campaign into the lane, held until its holds are applied, and finds out where it stands.
+    async fn open_in_lane(&mut self, work: &Work) -> Result<(), LaneError> {
+        let (_, template) = {
+            let mut connection = self.lane.sender.store.connection().await?;
+            campaigns::get_with_template(&mut connection, work.campaign).await?
+        };
+        let controls = LaneControls {
+            held: true,
+            ..controls::of(work)
+        };
+        let open = OpenCampaign {
+            template: SnapshotTemplate {
+                campaign: work.campaign,
+                template,
+            },
+            generation: work.dispatch.generation,
+            start: work.dispatch.round_start_seq,
+            controls,
+        };
+        let opened = LaneError::check(self.lane.owner.open(&open).await?)?;
+        let last = feed::reconcile(self.lane, work, opened.last).await?;
+        self.open.insert(
+            work.campaign,
+            Open {
+                generation: work.dispatch.generation,
+                controls,
+                last,
+                empty_since: None,
+                survey: None,
+            },
+        );
+        Ok(())
+    }
+
+    async fn survey(&mut self, work: &Work) -> Result<(), LaneError> {
+        let survey = LaneError::check(
+            self.lane
+                .owner
+                .survey(work.campaign, self.lane.sender.reclaim_idle)
+                .await?,
+        )?
+        .ok_or_else(|| LaneError::Lost(format!("campaign {} has no stream", work.campaign)))?;
+        if survey.reclaimed > 0 {
+            tracing::warn!(
+                campaign_id = %work.campaign,
+                messages = survey.reclaimed,
+                "messages that were taken and never reported became uncertain"
+            );
+            metrics::counter!("lane_reclaimed_total").increment(survey.reclaimed);
+        }
+        let lane = self.lane.lease.lane.as_str().to_owned();
+        metrics::gauge!("lane_outcomes", "lane" => lane).set(survey.outcomes as f64);
+        if let Some(open) = self.open.get_mut(&work.campaign) {
+            open.survey = Some(survey);
+        }
+        Ok(())
+    }
+
+    async fn keep_house(&mut self) -> Result<(), LaneError> {
+        if self
+            .housekeeping_at
+            .is_some_and(|at| at.elapsed() < HOUSEKEEPING_EVERY)
+        {
+            return Ok(());
+        }
+        self.housekeeping_at = Some(Instant::now());
+        let status = {
+            let mut connection = self.lane.sender.store.connection().await?;
+            lanes::list(&mut connection)
+                .await?
+                .into_iter()
+                .find(|status| status.lane == self.lane.lease.lane)
+        };
+        if let Some(status) = status {
+            self.active = status.active;
+            let rate_per_second = u32::try_from(status.throughput_per_second).unwrap_or(1).max(1);
+            if rate_per_second != self.rate_per_second {
+                LaneError::check(self.lane.owner.set_rate(rate_per_second).await?)?;
+                self.rate_per_second = rate_per_second;
+            }
+        }
+        forget_silent_members(self.lane).await?;
+        self.trim_optouts().await
+    }
+
+    /// Opt-outs older than every message in the lane were honoured when those were fed.
+    async fn trim_optouts(&self) -> Result<(), LaneError> {
+        let surveyed: Option<Vec<&Survey>> = self.open.values().map(|open| open.survey.as_ref()).collect();
+        let Some(surveyed) = surveyed else { return Ok(()) };
+        let kept_anyway = Utc::now() - feed::OPTOUTS_KEPT;
+        let oldest = surveyed
+            .iter()
+            .filter_map(|survey| survey.oldest_fed_ms)
+            .filter_map(DateTime::from_timestamp_millis)
+            .map(|fed| fed - feed::OPTOUTS_KEPT)
+            .min();
+        let before = oldest.map_or(kept_anyway, |oldest| oldest.min(kept_anyway));
+        Ok(self.lane.owner.trim_optouts(before).await?)
+    }
+}

@@ -1,0 +1,156 @@
+//! The ledger: reads what the message services report, from the head, and deletes what it has applied.
+
+use super::apply::{self, Applied};
+use super::{AGAIN_AFTER, Lane};
+use crate::lane::error::LaneError;
+use campaign_core::contracts::DeadLetter;
+use campaign_store::lanes;
+use campaign_streams::Traced;
+use campaign_streams::lane::{OutcomeEntry, OutcomeReader, directory, tell_optout};
+use campaign_streams::{StreamId, dead_letters};
+use chrono::Utc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most outcomes applied in one transaction.
+const BATCH_MAX: usize = 4_000;
+/// How long a read waits for the first outcome.
+const BLOCK: Duration = Duration::from_millis(400);
+/// A busy lane's outcomes are left to gather for so long: fewer, larger transactions.
+const GATHER: Duration = Duration::from_millis(15);
+/// How often an idle ledger records that it knows of everything.
+const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the ledger of a lane until the lane stops.
+pub(crate) async fn run(lane: Arc<Lane>) {
+    let mut ledger = Ledger {
+        reader: OutcomeReader::new(&lane.sender.streams, &lane.lease.lane, BLOCK),
+        caught_up_at: Instant::now(),
+        lane,
+    };
+    while !ledger.lane.stop.is_cancelled() {
+        match ledger.step().await {
+            Ok(()) => {}
+            Err(error) if error.is_over() => {
+                ledger.lane.stop.cancel();
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the ledger waits");
+                ledger.lane.pause(AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+struct Ledger {
+    lane: Arc<Lane>,
+    reader: OutcomeReader,
+    caught_up_at: Instant,
+}
+
+impl Ledger {
+    async fn step(&mut self) -> Result<(), LaneError> {
+        let asked = Instant::now();
+        let entries = self.reader.read(BATCH_MAX).await?;
+        let complete = entries.len() < BATCH_MAX;
+        if entries.is_empty() {
+            return self.record_caught_up(asked).await;
+        }
+        let started = Instant::now();
+        self.apply(&entries, complete.then_some(asked)).await?;
+        metrics::histogram!("ledger_batch_seconds").record(started.elapsed());
+        metrics::counter!("ledger_outcomes_total").increment(entries.len() as u64);
+        self.lane.look.notify_one();
+        if complete {
+            self.lane.pause(GATHER).await;
+        }
+        Ok(())
+    }
+
+    async fn record_caught_up(&mut self, asked: Instant) -> Result<(), LaneError> {
+        if self.caught_up_at.elapsed() >= CAUGHT_UP_EVERY {
+            let mut connection = self.lane.sender.store.connection().await?;
+            lanes::set_caught_up(&mut connection, &self.lane.lease, asked.elapsed()).await?;
+            self.caught_up_at = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Applies a batch. If the data of one outcome is at fault, the batch is split until that one stands
+    /// alone; it is then applied without what it carries, and kept as a dead letter.
+    async fn apply(
+        &mut self,
+        entries: &[OutcomeEntry],
+        complete_as_of: Option<Instant>,
+    ) -> Result<(), LaneError> {
+        match apply::batch(&self.lane, entries, complete_as_of).await {
+            Ok(applied) => self.tell(entries, applied).await,
+            Err(LaneError::Store(error)) if error.is_data_error() => {
+                if let [single] = entries {
+                    self.set_aside(single, &error.to_string()).await?;
+                    let stripped = [apply::stripped(single)];
+                    let applied = apply::batch(&self.lane, &stripped, complete_as_of).await?;
+                    return self.tell(&stripped, applied).await;
+                }
+                let (first, second) = entries.split_at(entries.len() / 2);
+                Box::pin(self.apply(first, None)).await?;
+                Box::pin(self.apply(second, complete_as_of)).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What follows once a batch is in Postgres. Each part may be repeated: if any fails, the batch is read,
+    /// applied and told again.
+    async fn tell(&mut self, entries: &[OutcomeEntry], applied: Applied) -> Result<(), LaneError> {
+        if !applied.optouts.is_empty() {
+            let lanes = directory(&self.lane.sender.streams).await?;
+            for optout in &applied.optouts {
+                tell_optout(
+                    &self.lane.sender.streams,
+                    &lanes,
+                    &optout.phone,
+                    optout.stop,
+                    Utc::now(),
+                )
+                .await?;
+            }
+        }
+        for (instance, identity) in &applied.members {
+            // An unverified lane admits its members when it is verified.
+            if let Err(error @ LaneError::Superseded) =
+                LaneError::check(self.lane.owner.set_member(*instance, identity.as_deref()).await?)
+            {
+                return Err(error);
+            }
+        }
+        let events: Vec<_> = applied
+            .events
+            .into_iter()
+            .map(|event| Traced::new(event, None))
+            .collect();
+        self.lane.sender.publish(&events).await?;
+        let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
+        self.reader.delete(&ids).await?;
+        Ok(())
+    }
+
+    async fn set_aside(&self, entry: &OutcomeEntry, reason: &str) -> Result<(), LaneError> {
+        tracing::error!(id = %entry.id, reason, "an outcome could not be recorded as it is");
+        let body = serde_json::to_string(&entry.outcome).unwrap_or_default();
+        let letter = DeadLetter {
+            stream: self
+                .lane
+                .sender
+                .streams
+                .keys()
+                .lane(&self.lane.lease.lane)
+                .outcomes(),
+            id: entry.id.to_string(),
+            reason: reason.to_owned(),
+            fields: vec![("body".to_owned(), body)],
+        };
+        Ok(dead_letters::keep(&self.lane.sender.streams, &letter).await?)
+    }
+}

@@ -1,0 +1,221 @@
+//! One lane, from the moment that its lease is ours until it ends.
+
+mod apply;
+mod audience;
+mod controls;
+mod error;
+mod feed;
+mod keeper;
+mod ledger;
+mod rebuild;
+mod rounds;
+
+use crate::app::Sender;
+use campaign_core::ids::InstanceId;
+use campaign_store::lanes::Lease;
+use campaign_store::{Transaction, commit, lanes};
+use campaign_streams::lane::{LaneOwner, OwnerReply};
+use error::LaneError;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// Leases are renewed so many times while they last.
+const RENEWALS_PER_LEASE: u32 = 3;
+/// Pause after Redis or Postgres failed.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// Members silent for so many graces are forgotten.
+const MEMBER_SILENT_GRACES: u32 = 5;
+
+/// What the parts of a lane share.
+pub(crate) struct Lane {
+    /// Itself, for the tasks it starts.
+    me: Weak<Lane>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) lease: Lease,
+    pub(crate) owner: LaneOwner,
+    /// Cancelled when the lane is given up, for whatever reason.
+    pub(crate) stop: CancellationToken,
+    /// The keeper looks again: something was decided, or came.
+    pub(crate) look: Notify,
+}
+
+impl Lane {
+    /// A transaction whose first statement makes sure that the lane is still ours.
+    pub(crate) async fn begin(&self) -> Result<Transaction, LaneError> {
+        let mut transaction = self.sender.store.begin().await?;
+        lanes::fence(&mut transaction, &self.lease).await?;
+        Ok(transaction)
+    }
+
+    /// For a task that outlives the borrow.
+    pub(crate) fn handle(&self) -> Arc<Self> {
+        self.me.upgrade().expect("the lane is alive while it is borrowed")
+    }
+
+    /// Waits, but not beyond the lane's end. Returns whether the lane goes on.
+    pub(crate) async fn pause(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(duration) => true,
+        }
+    }
+}
+
+/// Runs a lane until `stop`, or until it belongs to somebody else; then gives the lease back.
+pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationToken) {
+    let span = tracing::info_span!("lane", lane = %lease.lane, epoch = lease.epoch);
+    async {
+        let owner = match LaneOwner::new(&sender.streams, lease.lane.clone(), lease.epoch) {
+            Ok(owner) => owner,
+            Err(error) => {
+                tracing::error!(%error, "the lane cannot be run");
+                return;
+            }
+        };
+        let lane = Arc::new_cyclic(|me| Lane {
+            me: me.clone(),
+            sender,
+            lease,
+            owner,
+            stop,
+            look: Notify::new(),
+        });
+        let renewals = tokio::spawn(renew(lane.clone()).in_current_span());
+        let ledger = tokio::spawn(ledger::run(lane.clone()).in_current_span());
+        let hints = tokio::spawn(listen(lane.clone()).in_current_span());
+        keep(&lane).await;
+        lane.stop.cancel();
+        // A panic was reported where it happened; the lease ends by itself if it is not given back.
+        let _ = tokio::join!(renewals, ledger, hints);
+        give_back(&lane).await;
+        tracing::info!("the lane is given up");
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Builds the lane where that is needed, and keeps it, until it is over.
+async fn keep(lane: &Lane) {
+    while !lane.stop.is_cancelled() {
+        match build_and_keep(lane).await {
+            Ok(()) => return,
+            Err(error) if error.is_over() => {
+                tracing::warn!(%error, "the lane belongs to another replica");
+                return;
+            }
+            Err(LaneError::Unverified { identity }) => {
+                tracing::warn!(%identity, "the lane is not built on this Redis");
+            }
+            Err(error @ LaneError::Lost(_)) => {
+                tracing::error!(%error, "the lane is built anew");
+                if let Err(error) = rebuild::call_for(lane).await {
+                    tracing::warn!(%error, "the lane could not be marked for building");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the lane stopped; going on"),
+        }
+        lane.pause(AGAIN_AFTER).await;
+    }
+}
+
+async fn build_and_keep(lane: &Lane) -> Result<(), LaneError> {
+    let ground = {
+        let mut connection = lane.sender.store.connection().await?;
+        lanes::ground(&mut connection, &lane.lease.lane).await?
+    };
+    match lane.owner.adopt().await? {
+        OwnerReply::Superseded => return Err(LaneError::Superseded),
+        OwnerReply::Ok(identity) if ground.redis_identity.as_ref() == Some(&identity) => {
+            if !ground.built {
+                let mut transaction = lane.begin().await?;
+                lanes::set_built(&mut transaction, &lane.lease.lane).await?;
+                commit(transaction).await?;
+            }
+        }
+        OwnerReply::Ok(identity) | OwnerReply::Unverified { identity } => {
+            rebuild::run(lane, &identity, &ground).await?;
+        }
+    }
+    keeper::Keeper::new(lane).run().await
+}
+
+async fn renew(lane: Arc<Lane>) {
+    let every = lane.sender.lane_lease / RENEWALS_PER_LEASE;
+    while lane.pause(every).await {
+        let renewed = async {
+            let mut connection = lane.sender.store.connection().await?;
+            lanes::renew(&mut connection, &lane.lease, lane.sender.lane_lease).await
+        };
+        match renewed.await {
+            Ok(()) => {}
+            Err(error @ campaign_store::StoreError::LeaseLost { .. }) => {
+                tracing::warn!(%error, "the lease could not be renewed");
+                lane.stop.cancel();
+            }
+            // The epoch protects what is written; whether the lease runs only decides who may take over.
+            Err(error) => tracing::warn!(%error, "the lease could not be renewed now"),
+        }
+    }
+}
+
+async fn listen(lane: Arc<Lane>) {
+    let mut hints = lane.sender.waker.subscribe();
+    loop {
+        tokio::select! {
+            () = lane.stop.cancelled() => return,
+            hint = hints.recv() => {
+                let concerns_us = hint.map_or(true, |about| about.is_none_or(|about| about == lane.lease.lane));
+                if concerns_us {
+                    lane.look.notify_one();
+                }
+            }
+        }
+    }
+}
+
+async fn give_back(lane: &Lane) {
+    let released = async {
+        let mut connection = lane.sender.store.connection().await?;
+        lanes::release(&mut connection, &lane.lease).await
+    };
+    if let Err(error) = released.await {
+        tracing::warn!(%error, "the lease could not be given back; it ends by itself");
+    }
+}
+
+/// Forgets members that have long been silent. They are refused first, so that they can take nothing
+/// between; one that comes back joins again.
+pub(crate) async fn forget_silent_members(lane: &Lane) -> Result<(), LaneError> {
+    let silent_after = lane.sender.grace * MEMBER_SILENT_GRACES;
+    let admitted = lane.owner.members_seen().await?;
+    let mut silent: BTreeSet<InstanceId> = admitted
+        .iter()
+        .filter(|(_, seen)| seen.is_none_or(|ago| ago > silent_after))
+        .map(|(instance, _)| *instance)
+        .collect();
+    for instance in &silent {
+        LaneError::check(lane.owner.set_member(*instance, None).await?)?;
+    }
+    let mut transaction = lane.begin().await?;
+    let known: BTreeSet<InstanceId> = admitted.iter().map(|(instance, _)| *instance).collect();
+    for member in lanes::members(&mut transaction, &lane.lease.lane).await? {
+        // Recorded, never admitted, and its join is older than that: it never came back for its answer.
+        if !known.contains(&member.instance) && member.joined_ago > silent_after {
+            silent.insert(member.instance);
+        }
+    }
+    let silent: Vec<_> = silent.into_iter().collect();
+    lanes::forget_members(&mut transaction, &lane.lease.lane, &silent).await?;
+    commit(transaction).await?;
+    if !silent.is_empty() {
+        tracing::info!(
+            members = silent.len(),
+            "members that were long silent are forgotten"
+        );
+    }
+    Ok(())
+}

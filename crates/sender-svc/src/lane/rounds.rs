@@ -1,0 +1,176 @@
+//! Rounds: when one is over, what comes next, and when a campaign is finished.
+
+use super::Lane;
+use super::apply::grace_over;
+use super::error::LaneError;
+use super::keeper::{Keeper, Progress};
+use campaign_core::campaign::OnUncertain;
+use campaign_core::message::MessageState;
+use campaign_store::counters::CounterDelta;
+use campaign_store::dispatches::Work;
+use campaign_store::requests::{self, Request, RequestKind};
+use campaign_store::rounds::{self as rows, Again, Why};
+use campaign_store::{Connection, campaigns, commit, counters, dispatches, messages, reports};
+use campaign_streams::StreamId;
+use chrono::Utc;
+
+/// Rows that one request changes in one transaction.
+const REQUEST_BATCH_MAX: usize = 5_000;
+
+/// Whether the ledger has applied everything up to `outcome`: it deletes what it has applied.
+pub(super) async fn is_applied(lane: &Lane, outcome: StreamId) -> Result<bool, LaneError> {
+    let (first, _) = lane.owner.outcomes_span().await?;
+    Ok(first.is_none_or(|first| first > outcome))
+}
+
+/// Everything of the round is fed. Ends it once the lane is empty and every outcome is applied.
+pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+    let Some(open) = keeper.open.get_mut(&work.campaign) else {
+        return Ok(Progress::None);
+    };
+    let Some(survey) = open.survey.as_ref() else {
+        return Ok(Progress::None);
+    };
+    if survey.outstanding > 0 {
+        open.empty_since = None;
+        return Ok(Progress::None);
+    }
+    // The survey saw the stream empty and the last outcome in one step: whatever the round reported is not
+    // behind that one.
+    let last_outcome = *open.empty_since.get_or_insert(survey.last_outcome);
+    if !is_applied(keeper.lane, last_outcome).await? {
+        return Ok(Progress::None);
+    }
+    close(keeper, work).await
+}
+
+/// Ends the round in one transaction, and begins the next if any row is due.
+async fn close(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+    let lane = keeper.lane;
+    let now = Utc::now();
+    let mut transaction = lane.begin().await?;
+    let dispatch = dispatches::lock(&mut transaction, work.campaign).await?;
+    if dispatch.generation != work.dispatch.generation {
+        return Ok(Progress::Made);
+    }
+    let lost = if work.pending > 0 {
+        rows::mark_lost(&mut transaction, work.campaign, &dispatch, now, grace_over(lane)).await?
+    } else {
+        0
+    };
+    let resend = work.on_uncertain == OnUncertain::Resend
+        && rows::webhooks_are_complete(&mut transaction, work.campaign, now - lane.sender.grace).await?;
+    let reopened = if work.next_again.is_some_and(|due| due <= now) {
+        rows::open_next(&mut transaction, work.campaign, &dispatch, now, resend).await?
+    } else {
+        0
+    };
+    commit(transaction).await?;
+    if lost > 0 {
+        tracing::error!(campaign_id = %work.campaign, messages = lost, "messages were fed and left no outcome");
+    }
+    if reopened > 0 {
+        tracing::info!(campaign_id = %work.campaign, messages = reopened, "a new round begins");
+        keeper.open.remove(&work.campaign);
+        return Ok(Progress::Made);
+    }
+    finish_if_settled(keeper, work).await
+}
+
+/// Sets the campaign finished if nothing waits any more, and takes it out of the lane.
+pub(super) async fn finish_if_settled(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+    let lane = keeper.lane;
+    let now = Utc::now();
+    let mut transaction = lane.begin().await?;
+    rows::release_uncertain(&mut transaction, work.campaign, now).await?;
+    let waiting = rows::any_waiting(&mut transaction, work.campaign).await?;
+    let progress = reports::progress(&mut transaction, work.campaign).await?;
+    let unsettled = progress.count(MessageState::Pending) + progress.count(MessageState::Deferred);
+    if waiting || unsettled > 0 {
+        commit(transaction).await?;
+        return Ok(Progress::None);
+    }
+    campaigns::set_finished(&mut transaction, work.campaign, Some(now)).await?;
+    commit(transaction).await?;
+    tracing::info!(campaign_id = %work.campaign, recipients = progress.total, "the campaign is finished");
+    metrics::counter!("campaigns_finished_total").increment(1);
+    LaneError::check(lane.owner.close(&[work.campaign]).await?)?;
+    keeper.open.remove(&work.campaign);
+    Ok(Progress::Made)
+}
+
+/// Applies what people asked about single messages, each request in a transaction of its own.
+pub(super) async fn apply_requests(lane: &Lane, work: &Work) -> Result<(), LaneError> {
+    let waiting = {
+        let mut connection = lane.sender.store.connection().await?;
+        requests::waiting(&mut connection, work.campaign).await?
+    };
+    for request in waiting {
+        let mut transaction = lane.begin().await?;
+        let affected = apply_request(&mut transaction, &request).await?;
+        requests::mark_applied(&mut transaction, request.id, affected).await?;
+        if affected > 0 {
+            // It is finished again when the new round is over.
+            campaigns::set_finished(&mut transaction, work.campaign, None).await?;
+        }
+        commit(transaction).await?;
+        tracing::info!(campaign_id = %work.campaign, kind = request.kind.as_str(), affected, "a request is applied");
+    }
+    Ok(())
+}
+
+async fn apply_request(connection: &mut Connection, request: &Request) -> Result<i64, LaneError> {
+    let (state, wanted) = match request.kind {
+        RequestKind::ResendUncertain => (MessageState::Uncertain, None),
+        RequestKind::WriteOffUncertain => (MessageState::Uncertain, Some(MessageState::Failed)),
+        RequestKind::ResendFailed => (MessageState::Failed, None),
+    };
+    let seqs = messages::seqs_in_state(
+        &mut *connection,
+        request.campaign,
+        state,
+        request.seqs.as_deref(),
+        request.error_codes.as_deref(),
+    )
+    .await?;
+    for batch in seqs.chunks(REQUEST_BATCH_MAX) {
+        match wanted {
+            None => {
+                let again: Vec<_> = batch
+                    .iter()
+                    .map(|&seq| Again {
+                        seq,
+                        due: Utc::now(),
+                        why: Why::Asked,
+                    })
+                    .collect();
+                rows::note(&mut *connection, request.campaign, &again).await?;
+            }
+            Some(wanted) => write_off(&mut *connection, request, batch, wanted).await?,
+        }
+    }
+    Ok(seqs.len() as i64)
+}
+
+async fn write_off(
+    connection: &mut Connection,
+    request: &Request,
+    batch: &[campaign_core::ids::Seq],
+    wanted: MessageState,
+) -> Result<(), LaneError> {
+    let seqs: Vec<i64> = batch.iter().map(|seq| seq.0).collect();
+    let mut locked = messages::lock(&mut *connection, request.campaign, &seqs).await?;
+    locked.retain(|locked| locked.row.state == MessageState::Uncertain);
+    let mut delta = CounterDelta::default();
+    for locked in &mut locked {
+        delta.moved(locked.row.state, wanted);
+        locked.row.state = wanted;
+        locked.row.settled_at = Some(Utc::now());
+        locked.row.error_code = Some("written_off".to_owned());
+        locked.row.error_text = Some(format!("counted as failed by {}", request.requested_by));
+    }
+    messages::update(&mut *connection, request.campaign, &locked).await?;
+    rows::forget(&mut *connection, request.campaign, &seqs).await?;
+    counters::apply(connection, request.campaign, &delta).await?;
+    Ok(())
+}
