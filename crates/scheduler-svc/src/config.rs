@@ -94,6 +94,8 @@ impl Config {
 
     /// The client for previews and for the check that a segment is not empty.
     pub fn erp(&self) -> Result<ErpClient, ConfigProblem> {
+        // Settings are checked before anything else of the process is set up.
+        campaign_runtime::install_tls_provider();
         let mut erp = ErpConfig::new(&self.erp_base_url, self.erp_api_key.required()?);
         erp.timeout = ERP_TIMEOUT;
         erp.max_attempts = NonZeroU32::new(ERP_ATTEMPTS).expect("not zero");

@@ -1,0 +1,11 @@
+//! The scheduler as a whole: the real service on real Postgres and Redis, asked over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod campaigns;
+mod harness;
+mod inputs;
+mod lifecycle;
+mod reports;
+mod roles;
+mod ticks;
