@@ -173,17 +173,6 @@ pub async fn revoke(connection: &mut Connection, id: ApiKeyId) -> Result<bool> {
     })
 }
 
-/// Makes others who call this wait until the transaction ends: for who creates a key only if there is none.
-pub async fn lock(connection: &mut Connection) -> Result<()> {
-    sqlx::query(
-        "-- api_keys.lock
-         SELECT pg_advisory_xact_lock(hashtextextended('api_keys', 0))",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// Whether any valid admin key exists.
 pub async fn has_admin(connection: &mut Connection) -> Result<bool> {
     let exists = sqlx::query_scalar(

@@ -60,7 +60,10 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Database(
-                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_),
+                sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_),
             ) => true,
             // SQLSTATE class 53 is insufficient resources, 57P an operator's intervention (shutdown), 55P03 a
             // lock that was not available in time, 57014 a statement that was cancelled by its timeout.

@@ -37,7 +37,8 @@ mod read;
 
 pub use error::StoreError;
 pub use migrator::{
-    PARTITION_MONTHS_AHEAD, ensure_partitions, migrate, pending_migrations, require_migrated,
+    PARTITION_MONTHS_AHEAD, ensure_partitions, lock_first_setup, migrate, pending_migrations,
+    require_migrated, schema_fingerprint,
 };
 pub use pool::{Connection, PoolConfig, Store, Transaction, check_url, commit};
 

@@ -30,6 +30,16 @@ pub async fn ensure_partitions(connection: &mut Connection) -> Result<i32> {
     Ok(row.try_get(0)?)
 }
 
+/// Makes others who call this wait until the transaction ends: for who creates what must be there once.
+pub async fn lock_first_setup(connection: &mut Connection) -> Result<()> {
+    sqlx::query(
+        "-- migrator.lock_first_setup\nSELECT pg_advisory_xact_lock(hashtextextended('first setup', 0))",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The versions that this binary has and the database lacks.
 pub async fn pending_migrations(connection: &mut Connection) -> Result<Vec<i64>> {
     let table = sqlx::query("-- migrator.has_table\nSELECT to_regclass('_sqlx_migrations') IS NOT NULL")
@@ -86,4 +96,14 @@ fn migrations() -> Vec<Migration> {
         .collect();
     migrations.sort_by_key(|migration| migration.version);
     migrations
+}
+
+/// Changes whenever a migration does: 16 hexadecimal digits, for tests that keep a migrated database.
+pub fn schema_fingerprint() -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for migration in migrations() {
+        migration.checksum.hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
 }

@@ -170,3 +170,19 @@ fn recipient(row: &PgRow) -> Result<Recipient> {
         read_at: row.try_get("read_at")?,
     })
 }
+
+/// Counts a campaign's rows by state, each state present: what the counters must say. Reads every row.
+pub async fn count_rows(connection: &mut Connection, id: CampaignId) -> Result<BTreeMap<MessageState, i64>> {
+    let rows = sqlx::query(
+        "-- reports.count_rows
+         SELECT state::text, count(*) AS rows FROM messages WHERE campaign = $1 GROUP BY state",
+    )
+    .bind(id.0)
+    .fetch_all(connection)
+    .await?;
+    let mut counted: BTreeMap<_, _> = MessageState::ALL.iter().map(|state| (*state, 0)).collect();
+    for row in rows {
+        counted.insert(read::text(&row, "state")?, row.try_get("rows")?);
+    }
+    Ok(counted)
+}

@@ -175,8 +175,18 @@ pub async fn mark_uncertain(
     Ok(rows.len())
 }
 
-/// Ends the round (its rows in `again` are done with) and moves up to [`ROUND_ROWS_MAX`] rows that are due into the next. Uncertain rows go
-/// only if `resend_uncertain`. Returns how many rows the new round has; with none there is no new round.
+/// Ends the round: its rows in `again` are done with. Those noted anew meanwhile are outside of it.
+pub async fn close(connection: &mut Connection, campaign: CampaignId) -> Result<()> {
+    sqlx::query("-- rounds.close\nDELETE FROM again WHERE campaign = $1 AND round IS NOT NULL")
+        .bind(campaign.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Moves up to [`ROUND_ROWS_MAX`] rows that are due into the next round; the last one must be closed. Uncertain
+/// rows go only if `resend_uncertain`. Returns how many rows the new round has; with none there is no new
+/// round.
 pub async fn open_next(
     connection: &mut Connection,
     campaign: CampaignId,
@@ -184,10 +194,6 @@ pub async fn open_next(
     now: DateTime<Utc>,
     resend_uncertain: bool,
 ) -> Result<usize> {
-    sqlx::query("-- rounds.close\nDELETE FROM again WHERE campaign = $1 AND round IS NOT NULL")
-        .bind(campaign.0)
-        .execute(&mut *connection)
-        .await?;
     let next = Generation(dispatch.generation.0 + 1);
     let due = sqlx::query(
         "-- rounds.take_due
@@ -231,42 +237,48 @@ pub async fn open_next(
     Ok(rows.len())
 }
 
-/// Begins the round anew after its lane was lost: rows up to `sent_up_to` that were fed and have no outcome
-/// may have been sent and become uncertain; the others go in the new round. Returns how many became
-/// uncertain.
+/// Begins the round anew after its lane was lost: rows that were fed and have no outcome, up to `sent_up_to`,
+/// may have been sent and become uncertain; the others go in the new round. Returns how many became uncertain.
+///
+/// Up to `unsaved` rows beyond the last one recorded as fed may have been fed too: the feeder appends first
+/// and records then.
 pub async fn rebuild(
     connection: &mut Connection,
     campaign: CampaignId,
     sent_up_to: Seq,
+    unsaved: i64,
     now: DateTime<Utc>,
     grace_over: DateTime<Utc>,
 ) -> Result<usize> {
     let dispatch = dispatches::lock(&mut *connection, campaign).await?;
-    let next = Generation(dispatch.generation.0 + 1);
-    let fed = messages::lock_fed_pending(
-        &mut *connection,
-        campaign,
-        dispatch.generation,
-        dispatch.pass,
-        dispatch.enqueued_seq,
-    )
-    .await?;
+    let (generation, pass) = (dispatch.generation, dispatch.pass);
+    let fed_up_to = if sent_up_to > dispatch.enqueued_seq {
+        let after = dispatch.enqueued_seq;
+        let next =
+            messages::next_to_feed(&mut *connection, campaign, generation, pass, after, unsaved).await?;
+        next.last().map_or(after, |row| row.seq)
+    } else {
+        dispatch.enqueued_seq
+    };
+    if fed_up_to == dispatch.round_start_seq {
+        return Ok(0);
+    }
+    let next = Generation(generation.0 + 1);
+    let fed = messages::lock_fed_pending(&mut *connection, campaign, generation, pass, fed_up_to).await?;
     let (maybe_sent, mut unsent): (Vec<_>, Vec<_>) =
         fed.into_iter().partition(|locked| locked.seq <= sent_up_to);
     for locked in &mut unsent {
         locked.row.generation = next;
     }
     messages::update(&mut *connection, campaign, &unsent).await?;
-    let resume_after = unsent
-        .first()
-        .map_or(dispatch.enqueued_seq, |locked| Seq(locked.seq.0 - 1));
+    let resume_after = unsent.first().map_or(fed_up_to, |locked| Seq(locked.seq.0 - 1));
     sqlx::query("-- rounds.carry_over\nUPDATE again SET round = $3 WHERE campaign = $1 AND round = $2")
         .bind(campaign.0)
-        .bind(dispatch.generation.0)
+        .bind(generation.0)
         .bind(next.0)
         .execute(&mut *connection)
         .await?;
-    dispatches::begin_round(&mut *connection, campaign, next, dispatch.pass, resume_after).await?;
+    dispatches::begin_round(&mut *connection, campaign, next, pass, resume_after).await?;
     mark_uncertain(connection, campaign, maybe_sent, now, grace_over).await
 }
 

@@ -17,7 +17,10 @@ pub(crate) const LANE: &str = "106540352242922";
 
 /// A store on a database of its own.
 pub(crate) async fn store() -> Store {
-    let database = testkit::Postgres::start().await.prepared_database(&fingerprint(), prepare).await;
+    let database = testkit::Postgres::start()
+        .await
+        .prepared_database(&fingerprint(), prepare)
+        .await;
     Store::lazy(&PoolConfig::new(database.url(), "store-tests")).expect("testkit's URLs are valid")
 }
 
@@ -44,7 +47,9 @@ fn fingerprint() -> String {
 
 /// Noon of a day that the tests take for today.
 pub(crate) fn noon() -> DateTime<Utc> {
-    Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).single().expect("a valid time")
+    Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0)
+        .single()
+        .expect("a valid time")
 }
 
 pub(crate) fn lane() -> LaneId {
@@ -63,7 +68,9 @@ pub(crate) async fn account(connection: &mut Connection) -> (AccountId, Template
         created_at: noon(),
         updated_at: noon(),
     };
-    accounts::create(connection, &account).await.expect("the first account");
+    accounts::create(connection, &account)
+        .await
+        .expect("the first account");
     let number = PhoneNumber {
         phone_number_id: lane(),
         account_id: account.id,
@@ -73,9 +80,13 @@ pub(crate) async fn account(connection: &mut Connection) -> (AccountId, Template
         created_at: noon(),
         updated_at: noon(),
     };
-    phone_numbers::create(connection, &number).await.expect("the first number");
+    phone_numbers::create(connection, &number)
+        .await
+        .expect("the first number");
     let template = TemplateId(Uuid::now_v7());
-    templates::create(connection, template, account.id, &template_model()).await.expect("the first template");
+    templates::create(connection, template, account.id, &template_model())
+        .await
+        .expect("the first template");
     (account.id, template)
 }
 
@@ -99,7 +110,12 @@ pub(crate) async fn campaign(
         template_id,
         account_id,
         phone_number_id: lane(),
-        audience: Audience::Segment { segment: Segment { states: vec!["SP".to_owned()], ..Segment::default() } },
+        audience: Audience::Segment {
+            segment: Segment {
+                states: vec!["SP".to_owned()],
+                ..Segment::default()
+            },
+        },
         mapping: serde_json::from_value(json!({})).expect("an empty mapping"),
         priority: Priority::Normal,
         scheduled_at: Some(noon()),
@@ -115,6 +131,8 @@ pub(crate) async fn campaign(
         updated_at: noon(),
         started_at: None,
     };
-    campaigns::create(connection, &campaign).await.expect("a new campaign");
+    campaigns::create(connection, &campaign)
+        .await
+        .expect("a new campaign");
     campaign.id
 }

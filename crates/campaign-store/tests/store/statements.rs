@@ -11,12 +11,20 @@ const PREPARED: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VA
 #[tokio::test]
 async fn every_statement_fits_the_schema() {
     let statements: Vec<Statement> = sources().iter().flat_map(|path| statements_of(path)).collect();
-    assert!(statements.len() > 50, "only {} statements were found", statements.len());
+    assert!(
+        statements.len() > 50,
+        "only {} statements were found",
+        statements.len()
+    );
     let store = store().await;
     let mut connection = store.connection().await.expect("a connection");
     let mut misfits = Vec::new();
     for Statement { name, sql } in &statements {
-        let verb = sql.lines().skip(1).find_map(|line| line.split_whitespace().next()).unwrap_or_default();
+        let verb = sql
+            .lines()
+            .skip(1)
+            .find_map(|line| line.split_whitespace().next())
+            .unwrap_or_default();
         if !PREPARED.contains(&verb) {
             assert!(sql.contains("COPY"), "{name} starts with {verb:?}");
             continue;
@@ -26,7 +34,10 @@ async fn every_statement_fits_the_schema() {
             misfits.push(format!("{name}: {error}"));
             continue;
         }
-        connection.execute(sqlx::raw_sql("DEALLOCATE statement")).await.expect("it was prepared");
+        connection
+            .execute(sqlx::raw_sql("DEALLOCATE statement"))
+            .await
+            .expect("it was prepared");
     }
     assert!(misfits.is_empty(), "{misfits:#?}");
 }
@@ -36,7 +47,12 @@ fn every_statement_is_named_after_its_module() {
     for path in sources() {
         let module = path.file_stem().and_then(|stem| stem.to_str()).expect("a module");
         for Statement { name, .. } in statements_of(&path) {
-            assert_eq!(name.split_once('.').map(|(table, _)| table), Some(module), "{name} in {}", path.display());
+            assert_eq!(
+                name.split_once('.').map(|(table, _)| table),
+                Some(module),
+                "{name} in {}",
+                path.display()
+            );
         }
     }
 }
@@ -49,7 +65,10 @@ struct Statement {
 fn sources() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     let files = fs::read_dir(folder).expect("the sources are there");
-    files.map(|entry| entry.expect("a readable folder").path()).filter(|path| path.is_file()).collect()
+    files
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 /// The literals that begin with `-- `.
@@ -61,7 +80,13 @@ fn statements_of(path: &Path) -> Vec<Statement> {
         rest = &rest[start + 1..];
         let end = rest.find('"').expect("a literal ends");
         let sql = rest[..end].replace("\\n", "\n");
-        let name = sql.lines().next().unwrap_or_default().trim_start_matches("-- ").trim().to_owned();
+        let name = sql
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("-- ")
+            .trim()
+            .to_owned();
         statements.push(Statement { name, sql });
         rest = &rest[end + 1..];
     }

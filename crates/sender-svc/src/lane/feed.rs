@@ -20,7 +20,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 /// Most rows fed at once.
-const BATCH_MAX: i64 = 1_000;
+pub(super) const BATCH_MAX: i64 = 1_000;
 /// The smallest window, however slow the number.
 const WINDOW_MIN: u32 = 500;
 /// A window holds what the number can send in this time.

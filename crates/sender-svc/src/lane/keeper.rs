@@ -91,9 +91,9 @@ impl<'a> Keeper<'a> {
     }
 
     async fn walk(&mut self) -> Result<Progress, LaneError> {
-        self.keep_house().await?;
         let work = self.read_work().await?;
         let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
+        self.keep_house(&current).await?;
         self.open.retain(|campaign, _| current.contains(campaign));
         self.audiences.retain(&current);
         let mut progress = Progress::None;
@@ -203,7 +203,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    async fn keep_house(&mut self) -> Result<(), LaneError> {
+    async fn keep_house(&mut self, current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
         if self
             .housekeeping_at
             .is_some_and(|at| at.elapsed() < HOUSEKEEPING_EVERY)
@@ -227,7 +227,18 @@ impl<'a> Keeper<'a> {
             }
         }
         forget_silent_members(self.lane).await?;
+        self.drop_leftovers(current).await?;
         self.trim_optouts().await
+    }
+
+    /// A campaign is finished in Postgres first; an owner that dies then leaves its keys behind.
+    async fn drop_leftovers(&self, current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
+        let mut leftovers = self.lane.owner.campaigns().await?;
+        leftovers.retain(|campaign| !current.contains(campaign));
+        if !leftovers.is_empty() {
+            LaneError::check(self.lane.owner.close(&leftovers).await?)?;
+        }
+        Ok(())
     }
 
     /// Opt-outs older than every message in the lane were honoured when those were fed.

@@ -10,6 +10,7 @@
 use super::Lane;
 use super::apply::grace_over;
 use super::error::LaneError;
+use super::feed::BATCH_MAX;
 use super::rounds::is_applied;
 use campaign_core::ids::{CampaignId, Seq};
 use campaign_store::dispatches::Work;
@@ -145,8 +146,15 @@ async fn open_new_rounds(lane: &Lane, identity: &str, vanished: &[LaneMembership
                 .saturating_add(in_hand))
         };
         let now = Utc::now();
-        uncertain +=
-            rounds::rebuild(&mut transaction, work.campaign, sent_up_to, now, grace_over(lane)).await?;
+        uncertain += rounds::rebuild(
+            &mut transaction,
+            work.campaign,
+            sent_up_to,
+            BATCH_MAX,
+            now,
+            grace_over(lane),
+        )
+        .await?;
     }
     let forgotten: Vec<_> = vanished.iter().map(|member| member.instance).collect();
     lanes::forget_members(&mut transaction, &lane.lease.lane, &forgotten).await?;

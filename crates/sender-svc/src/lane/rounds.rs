@@ -58,6 +58,7 @@ async fn close(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneErr
     } else {
         0
     };
+    rows::close(&mut transaction, work.campaign).await?;
     let resend = work.on_uncertain == OnUncertain::Resend
         && rows::webhooks_are_complete(&mut transaction, work.campaign, now - lane.sender.grace).await?;
     let reopened = if work.next_again.is_some_and(|due| due <= now) {
@@ -109,9 +110,14 @@ pub(super) async fn apply_requests(lane: &Lane, work: &Work) -> Result<(), LaneE
         let mut transaction = lane.begin().await?;
         let affected = apply_request(&mut transaction, &request).await?;
         requests::mark_applied(&mut transaction, request.id, affected).await?;
-        if affected > 0 {
-            // It is finished again when the new round is over.
-            campaigns::set_finished(&mut transaction, work.campaign, None).await?;
+        if work.finished {
+            // Its keys are gone from the lane, so what goes again must do so in a round of its own.
+            let dispatch = dispatches::lock(&mut transaction, work.campaign).await?;
+            let reopened =
+                rows::open_next(&mut transaction, work.campaign, &dispatch, Utc::now(), false).await?;
+            if reopened > 0 {
+                campaigns::set_finished(&mut transaction, work.campaign, None).await?;
+            }
         }
         commit(transaction).await?;
         tracing::info!(campaign_id = %work.campaign, kind = request.kind.as_str(), affected, "a request is applied");

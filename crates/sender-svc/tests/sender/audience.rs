@@ -1,0 +1,106 @@
+//! P2: one row a recipient, whatever the ERP does; and from there to the end.
+
+use crate::member::{Act, Member};
+use crate::stage::{SOON, Stage, erp_faults};
+use campaign_core::campaign::{Audience, CampaignStatus, HoldKind};
+use campaign_core::message::{MessageState, SkipReason};
+use campaign_core::segment::Segment;
+use campaign_store::holds;
+use serde_json::json;
+use testkit::wait_for;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_goes_from_sending_to_finished_with_every_recipient_accepted_once() {
+    let stage = Stage::start(1_500).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    let progress = stage.finished(id).await;
+    assert_eq!(progress.total, 1_500, "one row a customer");
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+    assert!(progress.count(MessageState::Accepted) > 1_300, "{progress:?}");
+    let skipped: i64 = progress.skipped_by.values().sum();
+    assert_eq!(skipped, progress.count(MessageState::Skipped));
+    for reason in [SkipReason::Inactive, SkipReason::Landline, SkipReason::Duplicate] {
+        assert!(
+            progress
+                .skipped_by
+                .get(reason.as_str())
+                .is_some_and(|count| *count > 0),
+            "{reason}: {progress:?}"
+        );
+    }
+    assert_eq!(stage.campaign(id).await.status, CampaignStatus::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erp_that_fails_repeats_and_forgets_makes_no_row_twice() {
+    let stage = Stage::start(1_200).await;
+    let faults = json!({
+        "server_error_share": 0.1, "truncated_share": 0.1, "repeated_page_share": 0.1, "expired_cursor_share": 0.1,
+        "rate_limited_share": 0.05,
+    });
+    erp_faults(&stage.erp, faults).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    let progress = stage.finished(id).await;
+    assert_eq!(progress.total, 1_200, "one row a customer");
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_segment_ends_at_once() {
+    let stage = Stage::start(50).await;
+    let nobody = Segment {
+        cities: vec!["Nowhere".to_owned()],
+        ..Segment::default()
+    };
+    let id = stage
+        .send(|campaign| campaign.audience = Audience::Segment { segment: nobody })
+        .await;
+    assert_eq!(stage.finished(id).await.total, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_send_goes_to_the_given_numbers_only() {
+    let stage = Stage::start(50).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let phones = vec!["(31) 98765-4321".to_owned(), "11 3000-0000".to_owned()];
+    let id = stage
+        .send(|campaign| {
+            campaign.audience = Audience::Test {
+                segment: Segment::default(),
+                phones,
+            }
+        })
+        .await;
+    let progress = stage.finished(id).await;
+    assert_eq!((progress.total, progress.count(MessageState::Accepted)), (2, 1));
+    let accepted = member
+        .accepted
+        .lock()
+        .expect("not poisoned")
+        .keys()
+        .next()
+        .map(|(_, phone)| phone.clone());
+    assert_eq!(accepted.as_deref(), Some("+5531987654321"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erp_that_stays_away_holds_the_campaign_with_the_reason() {
+    let stage = Stage::start(300).await;
+    erp_faults(&stage.erp, json!({"rate_limited_share": 1.0})).await;
+    let id = stage.send(|_| {}).await;
+    let hold = wait_for(SOON, "the campaign to be held", async || {
+        let mut connection = stage.store.connection().await.ok()?;
+        holds::of_campaign(&mut connection, id).await.ok()?.pop()
+    })
+    .await;
+    assert_eq!(hold.kind, HoldKind::Erp);
+    assert!(hold.reason.contains("attempts"), "{}", hold.reason);
+}

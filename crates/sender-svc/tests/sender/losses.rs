@@ -1,0 +1,82 @@
+//! P1: losing a process, or all of Redis, loses no message and doubles none.
+
+use crate::member::{Act, Member};
+use crate::stage::Stage;
+use campaign_core::message::MessageState;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_flushed_midway_loses_nothing_and_doubles_nothing() {
+    let stage = Stage::start(3_000).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    stage.reaches(id, MessageState::Accepted, 300).await;
+    stage.redis.flush().await;
+    let progress = stage.finished(id).await;
+    assert_eq!(
+        progress.count(MessageState::Uncertain),
+        0,
+        "every member confirmed: {progress:?}"
+    );
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+    assert_eq!(progress.total, 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_restarted_empty_midway_loses_nothing_and_doubles_nothing() {
+    let mut stage = Stage::start(3_000).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    stage.reaches(id, MessageState::Accepted, 300).await;
+    stage.redis.kill();
+    stage.redis.restart_empty().await;
+    let progress = stage.finished(id).await;
+    assert_eq!(
+        progress.count(MessageState::Uncertain),
+        0,
+        "every member confirmed: {progress:?}"
+    );
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_vanished_member_had_in_hand_becomes_uncertain_and_nothing_else() {
+    let stage = Stage::start(1_000).await;
+    let vanishing = Member::start(&stage.streams, |entry| {
+        if entry.id.low <= 400 {
+            Act::Accept
+        } else {
+            Act::Vanish
+        }
+    });
+    let id = stage.send(|_| {}).await;
+    stage.reaches(id, MessageState::Accepted, 200).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    vanishing.kill();
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let progress = stage.finished(id).await;
+    let accepted = (vanishing.accepted_once() + member.accepted_once()) as i64;
+    assert_eq!(progress.count(MessageState::Accepted), accepted);
+    assert!(progress.count(MessageState::Uncertain) > 0, "{progress:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_sender_takes_over_where_the_first_stopped() {
+    let mut stage = Stage::start(3_000).await;
+    stage.add_sender().await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    stage.reaches(id, MessageState::Accepted, 300).await;
+    stage.senders.remove(0).stop().await;
+    let progress = stage.finished(id).await;
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+    assert_eq!(progress.count(MessageState::Uncertain), 0);
+}

@@ -1,0 +1,10 @@
+//! The sender on real Postgres and Redis, with the mock ERP, and a scripted member of the lane in the place
+//! of `message-svc`.
+
+mod member;
+mod stage;
+
+mod audience;
+mod decisions;
+mod losses;
+mod rounds;

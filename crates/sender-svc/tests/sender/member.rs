@@ -1,0 +1,184 @@
+//! A scripted member of a lane: it takes as fast as it may, and does with each message what the test says.
+
+use crate::stage::lane;
+use campaign_core::contracts::{ErrorNote, MessageOutcome, Outcome, OutcomeSource};
+use campaign_core::ids::{InstanceId, MessageKey, Seq};
+use campaign_core::message::MessageState;
+use campaign_streams::Streams;
+use campaign_streams::lane::{LaneMember, Step, Take, TakenEntry};
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// What the test wants done with a message.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Accept,
+    Report(MessageState, &'static str),
+    Defer(DateTime<Utc>),
+    /// Keep it and never say anything, as a process does that was killed.
+    Vanish,
+}
+
+type Script = dyn Fn(&TakenEntry) -> Act + Send + Sync;
+
+/// How often each message was accepted, by `(seq, phone)`.
+pub(crate) type Accepted = Arc<Mutex<HashMap<(Seq, String), u32>>>;
+
+pub(crate) struct Member {
+    pub(crate) accepted: Accepted,
+    task: JoinHandle<()>,
+}
+
+impl Member {
+    pub(crate) fn start(
+        streams: &Streams,
+        script: impl Fn(&TakenEntry) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let accepted = Accepted::default();
+        let actor = Actor {
+            lane: LaneMember::new(streams, lane(), InstanceId(Uuid::new_v4())).expect("a member"),
+            instance: InstanceId(Uuid::new_v4()),
+            joined: String::new(),
+            kept: Vec::new(),
+            accepted: accepted.clone(),
+            script: Box::new(script),
+        };
+        Self {
+            accepted,
+            task: tokio::spawn(actor.run(streams.clone())),
+        }
+    }
+
+    /// Ends it between two takes, without a word.
+    pub(crate) fn kill(&self) {
+        self.task.abort();
+    }
+
+    /// P2 and P4: nobody was accepted twice. Returns how many were accepted.
+    pub(crate) fn accepted_once(&self) -> usize {
+        let accepted = self.accepted.lock().expect("not poisoned");
+        let twice: Vec<_> = accepted.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(twice.is_empty(), "accepted more than once: {twice:?}");
+        accepted.len()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Actor {
+    lane: LaneMember,
+    instance: InstanceId,
+    joined: String,
+    /// Everything it ever published: more than a real member keeps, never less.
+    kept: Vec<Outcome>,
+    accepted: Accepted,
+    script: Box<Script>,
+}
+
+impl Actor {
+    async fn run(mut self, streams: Streams) {
+        self.lane = LaneMember::new(&streams, lane(), self.instance).expect("a member");
+        loop {
+            match self.lane.take(50).await {
+                Ok(Take::Messages { entries, .. }) if entries.is_empty() => pause().await,
+                Ok(Take::Messages { entries, .. }) => self.act(entries).await,
+                Ok(Take::Unverified { identity } | Take::Stranger { identity }) => self.join(identity).await,
+                Err(_) => pause().await,
+            }
+        }
+    }
+
+    async fn join(&mut self, identity: String) {
+        let mut steps: Vec<Step> = self.kept.iter().cloned().map(event).collect();
+        let join = Outcome::Join {
+            instance: self.instance,
+            identity: identity.clone(),
+            concurrency: 50,
+        };
+        steps.push(event(join));
+        if self.lane.settle(&self.joined, &steps).await.is_ok() {
+            self.joined = identity;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    async fn act(&mut self, entries: Vec<TakenEntry>) {
+        let steps: Vec<Step> = entries.iter().filter_map(|entry| self.step(entry)).collect();
+        self.kept.extend(
+            steps
+                .iter()
+                .filter_map(|step| step.outcome())
+                .map(|(outcome, _)| outcome.clone()),
+        );
+        // What cannot be settled now is published again with the next join.
+        let _ = self.lane.settle(&self.joined, &steps).await;
+    }
+
+    fn step(&self, entry: &TakenEntry) -> Option<Step> {
+        let (generation, seq) = entry.id.message().expect("a lane's id");
+        let key = MessageKey {
+            campaign: entry.campaign,
+            generation,
+            seq,
+        };
+        let outcome = |state| MessageOutcome {
+            attempts: Some(entry.attempt),
+            ..MessageOutcome::new(key, state, Utc::now(), OutcomeSource::Send)
+        };
+        let settled = |outcome| Step::Settled {
+            campaign: entry.campaign,
+            id: entry.id,
+            outcome: Outcome::Message(outcome),
+            trace: String::new(),
+        };
+        match (self.script)(entry) {
+            Act::Vanish => None,
+            Act::Report(state, code) => Some(settled(MessageOutcome {
+                error: Some(ErrorNote::new(code, "told by the test")),
+                ..outcome(state)
+            })),
+            Act::Defer(due) => Some(settled(MessageOutcome {
+                due: Some(due),
+                ..outcome(MessageState::Deferred)
+            })),
+            Act::Accept => {
+                let phone = entry.message.as_ref().expect("readable").phone.to_string();
+                *self
+                    .accepted
+                    .lock()
+                    .expect("not poisoned")
+                    .entry((seq, phone))
+                    .or_default() += 1;
+                let accepted = MessageOutcome {
+                    wamid: Some(format!("wamid.{seq}")),
+                    ..outcome(MessageState::Accepted)
+                };
+                Some(Step::Accepted {
+                    campaign: entry.campaign,
+                    id: entry.id,
+                    outcome: Outcome::Message(accepted),
+                    trace: String::new(),
+                })
+            }
+        }
+    }
+}
+
+fn event(outcome: Outcome) -> Step {
+    Step::Event {
+        outcome,
+        trace: String::new(),
+    }
+}
+
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}

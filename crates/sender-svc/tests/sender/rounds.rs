@@ -1,0 +1,127 @@
+//! Rounds: what goes again, and what never does.
+
+use crate::member::{Act, Member};
+use crate::stage::Stage;
+use campaign_core::ids::{CampaignId, Generation, RequestId};
+use campaign_core::message::MessageState;
+use campaign_store::requests::{self, Request, RequestKind};
+use campaign_streams::wake::{self, Audience};
+use chrono::{TimeDelta, Utc};
+use uuid::Uuid;
+
+impl Stage {
+    async fn ask(&self, campaign: CampaignId, kind: RequestKind) {
+        let request = Request {
+            id: RequestId(Uuid::now_v7()),
+            campaign,
+            kind,
+            seqs: None,
+            error_codes: None,
+            requested_by: "test".to_owned(),
+            requested_at: Utc::now(),
+            applied_at: None,
+            affected: None,
+        };
+        let mut connection = self.store.connection().await.expect("Postgres answers");
+        requests::create(&mut connection, &request)
+            .await
+            .expect("written");
+        wake::publish(&self.streams, Audience::Senders, None)
+            .await
+            .expect("Redis answers");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deferred_message_goes_in_a_later_round() {
+    let stage = Stage::start(300).await;
+    let due = Utc::now() + TimeDelta::seconds(2);
+    let member = Member::start(&stage.streams, move |entry| {
+        let first = entry
+            .id
+            .message()
+            .is_some_and(|(generation, _)| generation == Generation(1));
+        if first && entry.id.low % 10 == 0 {
+            Act::Defer(due)
+        } else {
+            Act::Accept
+        }
+    });
+    let id = stage.send(|_| {}).await;
+    let progress = stage.finished(id).await;
+    assert!(Utc::now() >= due);
+    assert_eq!(progress.generation, 2);
+    assert_eq!(progress.count(MessageState::Deferred), 0);
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_uncertain_message_is_held_until_a_person_decides() {
+    let stage = Stage::start(200).await;
+    let member = Member::start(&stage.streams, |entry| {
+        let first = entry
+            .id
+            .message()
+            .is_some_and(|(generation, _)| generation == Generation(1));
+        if first && entry.id.low % 20 == 0 {
+            Act::Report(MessageState::Uncertain, "timeout")
+        } else {
+            Act::Accept
+        }
+    });
+    let id = stage.send(|_| {}).await;
+    let progress = stage.finished(id).await;
+    let uncertain = progress.count(MessageState::Uncertain);
+    assert!(uncertain > 0);
+    assert_eq!(progress.generation, 1, "P4: nothing went again by itself");
+
+    stage.ask(id, RequestKind::ResendUncertain).await;
+    stage
+        .reaches(
+            id,
+            MessageState::Accepted,
+            progress.count(MessageState::Accepted) + uncertain,
+        )
+        .await;
+    let progress = stage.finished(id).await;
+    assert_eq!(progress.count(MessageState::Uncertain), 0);
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uncertain_messages_can_be_written_off_and_failed_ones_sent_again() {
+    let stage = Stage::start(200).await;
+    let member = Member::start(&stage.streams, |entry| match entry.id.message() {
+        Some((Generation(1), seq)) if seq.0 % 20 == 0 => Act::Report(MessageState::Uncertain, "timeout"),
+        Some((Generation(1), seq)) if seq.0 % 20 == 1 => Act::Report(MessageState::Failed, "131026"),
+        _ => Act::Accept,
+    });
+    let id = stage.send(|_| {}).await;
+    let before = stage.finished(id).await;
+    assert!(
+        before.count(MessageState::Uncertain) > 0 && before.count(MessageState::Failed) > 0,
+        "{before:?}"
+    );
+    stage.ask(id, RequestKind::WriteOffUncertain).await;
+    let failed = before.count(MessageState::Failed) + before.count(MessageState::Uncertain);
+    stage.reaches(id, MessageState::Failed, failed).await;
+    stage.finished(id).await;
+
+    stage.ask(id, RequestKind::ResendFailed).await;
+    stage
+        .reaches(
+            id,
+            MessageState::Accepted,
+            before.count(MessageState::Accepted) + failed,
+        )
+        .await;
+    let after = stage.finished(id).await;
+    assert_eq!(after.count(MessageState::Failed), 0);
+    assert_eq!(after.count(MessageState::Accepted), member.accepted_once() as i64);
+}
