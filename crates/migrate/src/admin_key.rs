@@ -3,8 +3,8 @@
 use crate::Step;
 use anyhow::Context;
 use campaign_core::ids::ApiKeyId;
-use campaign_store::Store;
 use campaign_store::api_keys::{self, ApiRole};
+use campaign_store::{Store, lock_first_setup};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -48,7 +48,7 @@ pub async fn ensure(store: &Store, file: Option<&Path>) -> anyhow::Result<Create
 }
 
 async fn create(connection: Step<'_>) -> anyhow::Result<Option<String>> {
-    api_keys::lock(connection).await?;
+    lock_first_setup(connection).await?;
     if api_keys::has_admin(connection).await? {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use campaign_core::ids::{AccountId, TemplateId};
 use campaign_core::template::Template;
 use campaign_store::accounts::{self, Account};
 use campaign_store::phone_numbers::{self, PhoneNumber};
-use campaign_store::{Store, StoreError, templates};
+use campaign_store::{Store, StoreError, lock_first_setup, templates};
 use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -22,6 +22,7 @@ const PHONE_NUMBERS: [(&str, &str, i32); 2] = [
 /// Creates what is missing. Returns whether anything was.
 pub async fn ensure(store: &Store) -> anyhow::Result<bool> {
     let mut transaction = store.begin().await?;
+    lock_first_setup(&mut transaction).await?;
     let (account, mut created) = ensure_account(&mut transaction).await?;
     for template in [reminder(), offer()] {
         created |= ensure_template(&mut transaction, account, template).await?;

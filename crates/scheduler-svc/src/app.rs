@@ -70,6 +70,7 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     served
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn wrong(problem: ConfigProblem) -> anyhow::Error {
     anyhow!("{problem}")
 }

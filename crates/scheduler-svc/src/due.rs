@@ -59,7 +59,9 @@ pub async fn handle(store: &Store, queues: &Queues, now: DateTime<Utc>) -> anyho
         transaction.commit().await?;
         announced.extend(started.iter().map(|campaign| campaign.id));
         queues.announce(&started).await?;
-        started.iter().for_each(|campaign| observe(campaign, now));
+        for campaign in &started {
+            observe(campaign, now);
+        }
         if !full {
             break;
         }

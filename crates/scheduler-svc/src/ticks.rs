@@ -96,7 +96,7 @@ pub(crate) async fn publish_due(
                 match queues.tick(TickKind::Due).await {
                     Ok(_) => counter!("ticks_published_total", "kind" => "due").increment(1),
                     Err(error) => {
-                        tracing::warn!(%error, "no tick could be published for a campaign that is due")
+                        tracing::warn!(%error, "no tick could be published for a campaign that is due");
                     }
                 }
                 let pause = repeat_after;

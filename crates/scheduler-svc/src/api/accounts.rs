@@ -2,7 +2,7 @@
 
 use crate::api::Api;
 use crate::api::auth::{Admin, Viewer};
-use crate::api::body::nullable;
+use crate::api::body::Edit;
 use crate::api::change::{Change, ok, to_value};
 use crate::api::paging::{self, Page};
 use crate::api::problems::{Answer, Faults, Stop};
@@ -82,15 +82,15 @@ pub(crate) struct NewAccount {
 pub(crate) struct AccountPatch {
     #[serde(default)]
     name: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    portfolio_id: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
+    portfolio_id: Edit<String>,
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    access_token_secret: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
+    access_token_secret: Edit<String>,
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    app_secret_secret: Option<Option<String>>,
+    app_secret_secret: Edit<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -157,9 +157,9 @@ async fn update(
     let mut change = Change::begin(&api, &caller).await?;
     let mut account = accounts::get(change.connection(), id).await?;
     account.name = patch.name.unwrap_or(account.name);
-    account.portfolio_id = patch.portfolio_id.unwrap_or(account.portfolio_id);
-    account.access_token_secret = patch.access_token_secret.unwrap_or(account.access_token_secret);
-    account.app_secret_secret = patch.app_secret_secret.unwrap_or(account.app_secret_secret);
+    account.portfolio_id = patch.portfolio_id.apply_to(account.portfolio_id);
+    account.access_token_secret = patch.access_token_secret.apply_to(account.access_token_secret);
+    account.app_secret_secret = patch.app_secret_secret.apply_to(account.app_secret_secret);
     check(&account)?;
     accounts::update(change.connection(), &account).await?;
     let view = AccountView::from(accounts::get(change.connection(), id).await?);

@@ -1,4 +1,4 @@
-//! Bodies that may be left out.
+//! Bodies that may be left out, and fields that may be removed.
 
 use crate::api::problems::Stop;
 use axum::extract::{FromRequest, Request};
@@ -23,11 +23,32 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     }
 }
 
-/// Tells a field that is null from one that is not there: `Some(None)` and `None`.
-pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::Deserialize<'de>,
-{
-    serde::Deserialize::deserialize(deserializer).map(Some)
+/// A field of an edit. To be read with `#[serde(default)]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Edit<T> {
+    /// It is not there: what was decided stays.
+    #[default]
+    Keep,
+    /// It is null: what was decided is removed.
+    Remove,
+    /// It has a value.
+    Set(T),
+}
+
+impl<T> Edit<T> {
+    /// The value after the edit.
+    pub(crate) fn apply_to(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => before,
+            Self::Remove => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Edit<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Option::deserialize(deserializer)?;
+        Ok(given.map_or(Self::Remove, Self::Set))
+    }
 }

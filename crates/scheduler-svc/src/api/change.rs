@@ -218,6 +218,10 @@ pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// The answer 200.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last expression of handlers, which answer a result"
+)]
 pub(crate) fn ok(body: &impl Serialize) -> Answer {
     Ok(answer(StatusCode::OK, body))
 }

@@ -134,7 +134,7 @@ async fn create(Admin(caller): Admin, State(api): State<Api>, Json(new): Json<Ne
     match accounts::get(change.connection(), account_id).await {
         Ok(_) => {}
         Err(StoreError::NotFound { .. }) => {
-            faults.add("/account_id", "unknown", "the id of one of /v1/accounts")
+            faults.add("/account_id", "unknown", "the id of one of /v1/accounts");
         }
         Err(error) => return Err(error.into()),
     }

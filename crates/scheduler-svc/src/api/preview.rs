@@ -209,7 +209,7 @@ impl Preview<'_> {
                             message,
                         }),
                         Err(problem) => {
-                            self.skip(customer, SkipReason::InvalidVariable, Some(problem.to_string()))
+                            self.skip(customer, SkipReason::InvalidVariable, Some(problem.to_string()));
                         }
                     }
                 }

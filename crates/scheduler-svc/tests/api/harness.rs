@@ -66,12 +66,18 @@ impl Answer {
     #[track_caller]
     pub(crate) fn fields(&self, status: u16) -> Vec<&str> {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let errors = self.body["errors"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for error in errors {
             assert!(!error["wrong"].as_str().unwrap().is_empty(), "{error}");
             assert!(!error["expected"].as_str().unwrap().is_empty(), "{error}");
         }
-        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+        errors
+            .iter()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect()
     }
 }
 
@@ -84,7 +90,10 @@ impl Scheduler {
     /// A scheduler with these flags.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         campaign_runtime::install_tls_provider();
-        let database = Postgres::start().await.prepared_database(&fingerprint(), prepare).await;
+        let database = Postgres::start()
+            .await
+            .prepared_database(&fingerprint(), prepare)
+            .await;
         let store = Store::lazy(&PoolConfig::new(database.url(), "scheduler-tests")).unwrap();
         let customers = Arc::new(AtomicUsize::new(12));
         let erp_url = erp(customers.clone()).await;
@@ -160,12 +169,24 @@ impl Scheduler {
             request = request.json(&body);
         }
         let response = request.send().await.unwrap();
-        let (status, replayed) = (response.status(), response.headers().contains_key("idempotency-replayed"));
+        let (status, replayed) = (
+            response.status(),
+            response.headers().contains_key("idempotency-replayed"),
+        );
         if status.is_client_error() || status.is_server_error() {
-            assert_eq!(response.headers()["content-type"], "application/problem+json", "{path}");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json",
+                "{path}"
+            );
         }
         let text = response.text().await.unwrap();
-        Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), text, replayed }
+        Answer {
+            status,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+            replayed,
+        }
     }
 
     /// Asks as a supervisor.
@@ -185,8 +206,16 @@ impl Scheduler {
 
     /// An account, an approved template `oferta` and a number.
     pub(crate) async fn with_account(&self) -> Uuid {
-        let admin = async |path, body| self.ask("admin", Method::POST, path, Some(body)).await.expect(201);
-        let account = admin("/v1/accounts", json!({"waba_id": "102290129340398", "name": "Loja"})).await;
+        let admin = async |path, body| {
+            self.ask("admin", Method::POST, path, Some(body))
+                .await
+                .expect(201)
+        };
+        let account = admin(
+            "/v1/accounts",
+            json!({"waba_id": "102290129340398", "name": "Loja"}),
+        )
+        .await;
         let template = json!({
             "account_id": account["id"], "name": "oferta", "language": "pt_BR", "category": "MARKETING",
             "parameter_format": "NAMED", "status": "APPROVED",
@@ -211,18 +240,36 @@ impl Scheduler {
     pub(crate) async fn wait_for_status(&self, id: &str, status: &str) -> Value {
         testkit::wait_for_ok(PATIENCE, &format!("the campaign to be {status}"), async || {
             let shown = self.get(&format!("/v1/campaigns/{id}")).await.expect(200);
-            if shown["status"] == status { Ok(shown) } else { Err(shown["status"].to_string()) }
+            if shown["status"] == status {
+                Ok(shown)
+            } else {
+                Err(shown["status"].to_string())
+            }
         })
         .await
     }
 
     /// Runs a statement that stands for what another service would do.
     pub(crate) async fn as_sender(&self, sql: &str) {
-        let output = std::process::Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1", "-d", self.database.url(), "-c", sql])
+        let output = tokio::process::Command::new("psql")
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                self.database.url(),
+                "-c",
+                sql,
+            ])
             .output()
+            .await
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -249,10 +296,15 @@ async fn prepare(url: &str) -> anyhow::Result<()> {
 
 fn fingerprint() -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let mut hash = Sha256::new();
-    files.iter().for_each(|file| hash.update(std::fs::read(file).unwrap()));
+    for file in files {
+        hash.update(std::fs::read(file).unwrap());
+    }
     hex::encode(&hash.finalize()[..12])
 }
 
@@ -263,7 +315,9 @@ async fn keys(store: &Store) -> HashMap<&'static str, String> {
     for (number, role) in ApiRole::ALL.iter().enumerate() {
         let key = api_keys::make_key([number as u8; 32]);
         let (id, name, hash) = (ApiKeyId(Uuid::now_v7()), role.as_str(), api_keys::hash_key(&key));
-        api_keys::create(&mut connection, id, name, *role, &hash, "tests").await.unwrap();
+        api_keys::create(&mut connection, id, name, *role, &hash, "tests")
+            .await
+            .unwrap();
         keys.insert(name, key);
     }
     keys
@@ -273,7 +327,9 @@ async fn keys(store: &Store) -> HashMap<&'static str, String> {
 async fn erp(customers: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().route("/v1/customers", get(customers_page)).with_state(customers);
+    let router = Router::new()
+        .route("/v1/customers", get(customers_page))
+        .with_state(customers);
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }

@@ -26,20 +26,38 @@ async fn each_wrong_field_of_a_campaign_is_named() {
     for (body, field) in [
         (with("name", json!("")), "/name"),
         (with("name", json!("x".repeat(201))), "/name"),
-        (with("template", json!({"name": "nada", "language": "pt_BR"})), "/template"),
-        (with("template", json!({"id": "00000000-0000-7000-8000-000000000000"})), "/template"),
+        (
+            with("template", json!({"name": "nada", "language": "pt_BR"})),
+            "/template",
+        ),
+        (
+            with("template", json!({"id": "00000000-0000-7000-8000-000000000000"})),
+            "/template",
+        ),
         (with("template", json!({"name": "oferta"})), "/template"),
         (with("template", Value::Null), "/template"),
         (with("phone_number_id", json!("999")), "/phone_number_id"),
         (with("phone_number_id", json!("+55")), "/phone_number_id"),
         (with("segment", Value::Null), "/segment"),
         (with("segment", json!({"states": ["XX"]})), "/segment/states"),
-        (with("segment", json!({"birthday_month": 13})), "/segment/birthday_month"),
+        (
+            with("segment", json!({"birthday_month": 13})),
+            "/segment/birthday_month",
+        ),
         (with("segment", json!({"colour": "red"})), "/segment/colour"),
         (mapping(json!({"nome": ok})), "/mapping/cidade"),
-        (mapping(json!({"nome": ok, "cidade": ok, "valor": ok})), "/mapping/valor"),
-        (mapping(json!({"nome": {"source": "customer.shoe"}, "cidade": ok})), "/mapping/nome"),
-        (mapping(json!({"nome": {"source": "customer.name", "format": "date"}, "cidade": ok})), "/mapping/nome"),
+        (
+            mapping(json!({"nome": ok, "cidade": ok, "valor": ok})),
+            "/mapping/valor",
+        ),
+        (
+            mapping(json!({"nome": {"source": "customer.shoe"}, "cidade": ok})),
+            "/mapping/nome",
+        ),
+        (
+            mapping(json!({"nome": {"source": "customer.name", "format": "date"}, "cidade": ok})),
+            "/mapping/nome",
+        ),
         (with("priority", json!("urgent")), "/priority"),
         (with("time_zone", json!("America/Atlantis")), "/time_zone"),
         (with("scheduled_at", json!("tomorrow")), "/scheduled_at"),
@@ -56,8 +74,13 @@ async fn each_wrong_field_of_a_campaign_is_named() {
         let answer = scheduler.post("/v1/campaigns", body.clone()).await;
         assert_eq!(answer.fields(422), [field], "{body}: {}", answer.text);
     }
-    let several = scheduler.post("/v1/campaigns", json!({"priority": "urgent"})).await;
-    assert_eq!(several.fields(422), ["/name", "/phone_number_id", "/template", "/segment", "/priority"]);
+    let several = scheduler
+        .post("/v1/campaigns", json!({"priority": "urgent"}))
+        .await;
+    assert_eq!(
+        several.fields(422),
+        ["/name", "/phone_number_id", "/template", "/segment", "/priority"]
+    );
     let listed = scheduler.get("/v1/campaigns").await.expect(200);
     assert_eq!(listed["items"], json!([]), "what is refused is not written");
 }
@@ -68,17 +91,34 @@ async fn bodies_that_cannot_be_read_say_why() {
     let huge = json!({"name": "x".repeat(1024 * 1024)});
     scheduler.post("/v1/campaigns", huge.clone()).await.expect(413);
     let key = [("idempotency-key", "a")];
-    scheduler.ask_with("supervisor", Method::POST, "/v1/campaigns", Some(huge), &key).await.expect(413);
+    scheduler
+        .ask_with("supervisor", Method::POST, "/v1/campaigns", Some(huge), &key)
+        .await
+        .expect(413);
     scheduler.act("/v1/campaigns").await.expect(400);
     scheduler.get("/v1/nothing").await.expect(404);
-    scheduler.ask("supervisor", Method::DELETE, "/v1/campaigns", None).await.expect(405);
+    scheduler
+        .ask("supervisor", Method::DELETE, "/v1/campaigns", None)
+        .await
+        .expect(405);
     assert_eq!(scheduler.get("/v1/campaigns/first").await.fields(400), ["id"]);
-    for (query, field) in
-        [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("cursor=zz", "cursor"), ("sort=up", "sort")]
-    {
-        assert_eq!(scheduler.get(&format!("/v1/campaigns?{query}")).await.fields(400), [field], "{query}");
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=x", "limit"),
+        ("cursor=zz", "cursor"),
+        ("sort=up", "sort"),
+    ] {
+        assert_eq!(
+            scheduler.get(&format!("/v1/campaigns?{query}")).await.fields(400),
+            [field],
+            "{query}"
+        );
     }
-    assert_eq!(scheduler.get("/v1/campaigns?status=LOST").await.fields(422), ["status"]);
+    assert_eq!(
+        scheduler.get("/v1/campaigns?status=LOST").await.fields(422),
+        ["status"]
+    );
 }
 
 #[tokio::test]
@@ -94,7 +134,11 @@ async fn a_campaign_is_scheduled_only_if_it_can_be_sent() {
 
     let shown = scheduler.get(&format!("/v1/campaigns/{id}")).await.expect(200);
     let status = format!("/v1/templates/{}/status", shown["template_id"].as_str().unwrap());
-    let set = async |to: &str| scheduler.ask("admin", Method::PUT, &status, Some(json!({"status": to}))).await;
+    let set = async |to: &str| {
+        scheduler
+            .ask("admin", Method::PUT, &status, Some(json!({"status": to})))
+            .await
+    };
     set("PAUSED").await.expect(200);
     assert_eq!(scheduler.act(&path).await.fields(422), ["/template"]);
     assert_eq!(set("LOVED").await.fields(422), ["/status"]);
@@ -105,9 +149,14 @@ async fn a_campaign_is_scheduled_only_if_it_can_be_sent() {
     patch(json!({"active": false})).await.expect(200);
     assert_eq!(scheduler.act(&path).await.fields(422), ["/phone_number_id"]);
     patch(json!({"active": true})).await.expect(200);
-    assert_eq!(patch(json!({"throughput_per_second": 0})).await.fields(422), ["/throughput_per_second"]);
+    assert_eq!(
+        patch(json!({"throughput_per_second": 0})).await.fields(422),
+        ["/throughput_per_second"]
+    );
 
-    let past = scheduler.post(&path, json!({"scheduled_at": "2020-01-01T09:00"})).await;
+    let past = scheduler
+        .post(&path, json!({"scheduled_at": "2020-01-01T09:00"}))
+        .await;
     assert_eq!(past.fields(422), ["/scheduled_at"]);
     let later = json!({"scheduled_at": "2026-12-24T09:00", "time_zone": "America/Recife"});
     let scheduled = scheduler.post(&path, later).await.expect(200);
@@ -127,10 +176,23 @@ async fn templates_and_numbers_are_checked() {
         })
     };
     let post = async |path: &str, body| scheduler.ask("admin", Method::POST, path, Some(body)).await;
-    assert_eq!(post("/v1/templates", template("Olá", "Oi.")).await.fields(422), ["/name"]);
-    assert_eq!(post("/v1/templates", template("oi", "{{1}} oi.")).await.fields(422), ["/components"]);
-    let created = post("/v1/templates", template("oferta", "Oi {{1}}.")).await.expect(201);
-    assert_eq!((&created["version"], &created["variables"]), (&json!(2), &json!(["1"])));
+    assert_eq!(
+        post("/v1/templates", template("Olá", "Oi.")).await.fields(422),
+        ["/name"]
+    );
+    assert_eq!(
+        post("/v1/templates", template("oi", "{{1}} oi."))
+            .await
+            .fields(422),
+        ["/components"]
+    );
+    let created = post("/v1/templates", template("oferta", "Oi {{1}}."))
+        .await
+        .expect(201);
+    assert_eq!(
+        (&created["version"], &created["variables"]),
+        (&json!(2), &json!(["1"]))
+    );
     let number = json!({"phone_number_id": "x", "account_id": uuid::Uuid::nil(), "display_number": ""});
     assert_eq!(
         post("/v1/phone-numbers", number).await.fields(422),

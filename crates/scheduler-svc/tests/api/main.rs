@@ -1,6 +1,10 @@
 //! The scheduler as a whole: the real service on real Postgres and Redis, asked over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::similar_names,
+    reason = "path and patch, scheduler and scheduled are the words of this API"
+)]
 
 mod campaigns;
 mod harness;

@@ -10,7 +10,10 @@ const RECIPIENTS: usize = 5_000;
 async fn with_ledger(scheduler: &Scheduler) -> String {
     scheduler.with_account().await;
     let id = scheduler.draft().await;
-    scheduler.act(&format!("/v1/campaigns/{id}/schedule")).await.expect(200);
+    scheduler
+        .act(&format!("/v1/campaigns/{id}/schedule"))
+        .await
+        .expect(200);
     scheduler.wait_for_status(&id, "SENDING").await;
     let ledger = format!(
         "INSERT INTO dispatches (campaign, lane, audience_complete, next_seq, enqueued_seq)
@@ -26,7 +29,7 @@ async fn with_ledger(scheduler: &Scheduler) -> String {
          SELECT '{id}', count(*) FILTER (WHERE state = 'uncertain'), count(*) FILTER (WHERE state = 'failed'),
              count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'accepted'), count(*),
              (SELECT jsonb_agg(jsonb_build_array(second, 90)) FROM generate_series(
-                 extract(epoch FROM now())::bigint - 9, extract(epoch FROM now())::bigint + 60) AS second), now()
+                 floor(extract(epoch FROM now()))::bigint - 9, floor(extract(epoch FROM now()))::bigint + 60) AS second), now()
          FROM messages WHERE campaign = '{id}'"
     );
     scheduler.as_sender(&ledger).await;
@@ -41,9 +44,21 @@ async fn progress_has_every_counter_the_rate_and_the_end() {
     let progress = &shown["progress"];
     let by_state = progress["by_state"].as_object().unwrap();
     assert_eq!(by_state.len(), 11);
-    assert_eq!(by_state.values().map(|count| count.as_i64().unwrap()).sum::<i64>(), RECIPIENTS as i64);
-    assert_eq!((&progress["total"], &progress["enqueued"]), (&json!(RECIPIENTS), &json!(4000)));
-    assert_eq!((&by_state["pending"], &by_state["uncertain"]), (&json!(900), &json!(50)));
+    assert_eq!(
+        by_state
+            .values()
+            .map(|count| count.as_i64().unwrap())
+            .sum::<i64>(),
+        RECIPIENTS as i64
+    );
+    assert_eq!(
+        (&progress["total"], &progress["enqueued"]),
+        (&json!(RECIPIENTS), &json!(4000))
+    );
+    assert_eq!(
+        (&by_state["pending"], &by_state["uncertain"]),
+        (&json!(900), &json!(50))
+    );
     let rate = progress["rate_per_second"].as_f64().unwrap();
     assert!((80.0..=90.0).contains(&rate), "{rate}");
     assert!(progress["estimated_end_at"].is_string());
@@ -55,29 +70,55 @@ async fn recipients_come_in_pages_and_as_csv() {
     let scheduler = Scheduler::start().await;
     let id = with_ledger(&scheduler).await;
     let path = format!("/v1/campaigns/{id}/messages");
-    let page = scheduler.get(&format!("{path}?limit=3&state=failed")).await.expect(200);
+    let page = scheduler
+        .get(&format!("{path}?limit=3&state=failed"))
+        .await
+        .expect(200);
     let seqs = |page: &Value| -> Vec<i64> {
-        page["items"].as_array().unwrap().iter().map(|item| item["seq"].as_i64().unwrap()).collect()
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["seq"].as_i64().unwrap())
+            .collect()
     };
     assert_eq!(seqs(&page), [10, 20, 30]);
     let next = page["next_cursor"].as_str().unwrap();
-    let page = scheduler.get(&format!("{path}?limit=3&state=failed&cursor={next}")).await.expect(200);
+    let page = scheduler
+        .get(&format!("{path}?limit=3&state=failed&cursor={next}"))
+        .await
+        .expect(200);
     assert_eq!(seqs(&page), [40, 50, 60]);
     assert_eq!(page["items"][0]["phone"], "+5511910000040");
-    let masked = scheduler.ask("viewer", Method::GET, &format!("{path}?limit=1"), None).await;
+    let masked = scheduler
+        .ask("viewer", Method::GET, &format!("{path}?limit=1"), None)
+        .await;
     assert!(!masked.text.contains("10000001"), "{}", masked.text);
-    assert_eq!(scheduler.get(&format!("{path}?state=lost")).await.fields(422), ["state"]);
+    assert_eq!(
+        scheduler.get(&format!("{path}?state=lost")).await.fields(422),
+        ["state"]
+    );
 
     let csv = scheduler.get(&format!("{path}?format=csv")).await;
     assert_eq!(csv.text.lines().count(), RECIPIENTS + 1);
     let failed = csv.text.lines().nth(10).unwrap();
-    assert!(failed.starts_with("10,c-10,+5511910000010,11910000010,failed,0,131026,\"not deliverable, said \"\"Meta\"\"\""), "{failed}");
+    assert!(
+        failed.starts_with(
+            "10,c-10,+5511910000010,11910000010,failed,0,131026,\"not deliverable, said \"\"Meta\"\"\""
+        ),
+        "{failed}"
+    );
     let accept = [("accept", "text/csv")];
     let uncertain = format!("{path}?state=uncertain");
-    let csv = scheduler.ask_with("viewer", Method::GET, &uncertain, None, &accept).await;
+    let csv = scheduler
+        .ask_with("viewer", Method::GET, &uncertain, None, &accept)
+        .await;
     assert_eq!(csv.text.lines().count(), 51);
     assert!(!csv.text.contains("10000100"), "viewers see no numbers");
-    let listed = scheduler.get(&format!("/v1/campaigns/{id}/uncertain?limit=200")).await.expect(200);
+    let listed = scheduler
+        .get(&format!("/v1/campaigns/{id}/uncertain?limit=200"))
+        .await
+        .expect(200);
     assert_eq!(listed["items"].as_array().unwrap().len(), 50);
     assert_eq!(listed["next_cursor"], Value::Null);
 }
@@ -87,14 +128,40 @@ async fn requests_to_the_ledger_are_written_for_its_owner() {
     let scheduler = Scheduler::start().await;
     let id = with_ledger(&scheduler).await;
     let path = |action: &str| format!("/v1/campaigns/{id}/{action}");
-    let asked = scheduler.post(&path("uncertain/resend"), json!({"seqs": [100, 200]})).await.expect(202);
-    assert_eq!((&asked["kind"], &asked["applied_at"]), (&json!("resend_uncertain"), &Value::Null));
+    let asked = scheduler
+        .post(&path("uncertain/resend"), json!({"seqs": [100, 200]}))
+        .await
+        .expect(202);
+    assert_eq!(
+        (&asked["kind"], &asked["applied_at"]),
+        (&json!("resend_uncertain"), &Value::Null)
+    );
     scheduler.act(&path("uncertain/write-off")).await.expect(202);
-    scheduler.post(&path("resend-failed"), json!({"error_codes": ["131026"]})).await.expect(202);
-    assert_eq!(scheduler.post(&path("resend-failed"), json!({"error_codes": []})).await.fields(422), ["/error_codes"]);
-    assert_eq!(scheduler.post(&path("uncertain/resend"), json!({"seqs": [0]})).await.fields(422), ["/seqs/0"]);
-    scheduler.as_sender("UPDATE requests SET applied_at = now(), affected = 2 WHERE seqs IS NOT NULL").await;
-    let request = scheduler.get(&path(&format!("requests/{}", asked["id"].as_str().unwrap()))).await.expect(200);
+    scheduler
+        .post(&path("resend-failed"), json!({"error_codes": ["131026"]}))
+        .await
+        .expect(202);
+    assert_eq!(
+        scheduler
+            .post(&path("resend-failed"), json!({"error_codes": []}))
+            .await
+            .fields(422),
+        ["/error_codes"]
+    );
+    assert_eq!(
+        scheduler
+            .post(&path("uncertain/resend"), json!({"seqs": [0]}))
+            .await
+            .fields(422),
+        ["/seqs/0"]
+    );
+    scheduler
+        .as_sender("UPDATE requests SET applied_at = now(), affected = 2 WHERE seqs IS NOT NULL")
+        .await;
+    let request = scheduler
+        .get(&path(&format!("requests/{}", asked["id"].as_str().unwrap())))
+        .await
+        .expect(200);
     assert_eq!(request["affected"], 2);
 }
 
@@ -114,19 +181,38 @@ async fn dead_letters_are_listed_put_back_and_thrown_away() {
         dead_letters::keep(&streams, &letter).await.unwrap();
     }
     let listed = scheduler.get("/v1/dead-letters").await.expect(200);
-    let ids: Vec<_> = listed["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    let ids: Vec<_> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids.len(), 2);
     assert_eq!(listed["items"][0]["fields"], json!([["body", "{}"]]));
-    let seen_by_viewer = scheduler.ask("viewer", Method::GET, "/v1/dead-letters", None).await.expect(200);
+    let seen_by_viewer = scheduler
+        .ask("viewer", Method::GET, "/v1/dead-letters", None)
+        .await
+        .expect(200);
     assert_eq!(seen_by_viewer["items"][0]["fields"], Value::Null);
-    scheduler.act(&format!("/v1/dead-letters/{}/redrive", ids[0])).await.expect(204);
+    scheduler
+        .act(&format!("/v1/dead-letters/{}/redrive", ids[0]))
+        .await
+        .expect(204);
     let path = format!("/v1/dead-letters/{}", ids[1]);
-    scheduler.ask("supervisor", Method::DELETE, &path, None).await.expect(204);
-    scheduler.ask("supervisor", Method::DELETE, &path, None).await.expect(404);
+    scheduler
+        .ask("supervisor", Method::DELETE, &path, None)
+        .await
+        .expect(204);
+    scheduler
+        .ask("supervisor", Method::DELETE, &path, None)
+        .await
+        .expect(404);
     let queues = scheduler.get("/v1/queues").await.expect(200);
     let entries = |name: &str| {
         let streams = queues["streams"].as_array().unwrap();
-        streams.iter().find(|stream| stream["name"] == name).unwrap()["entries"].as_i64().unwrap()
+        streams.iter().find(|stream| stream["name"] == name).unwrap()["entries"]
+            .as_i64()
+            .unwrap()
     };
     assert_eq!((entries("dead-letter"), entries(SENDER_STREAM)), (0, 1));
     let log = scheduler.get("/v1/audit-log").await.expect(200);

@@ -55,8 +55,10 @@ const ROUTES: [(&str, &str, &str); 43] = [
 ];
 
 /// The others, which the table has no room to repeat the resource of.
-const KEY_ROUTES: [(&str, &str, &str); 2] =
-    [("POST", "/v1/api-keys", "admin"), ("DELETE", "/v1/api-keys/{id}", "admin")];
+const KEY_ROUTES: [(&str, &str, &str); 2] = [
+    ("POST", "/v1/api-keys", "admin"),
+    ("DELETE", "/v1/api-keys/{id}", "admin"),
+];
 
 fn routes() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     ROUTES.into_iter().chain(KEY_ROUTES)
@@ -69,10 +71,15 @@ fn the_table_has_every_operation_of_the_description() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             described.insert(format!("{} {path}", method.to_uppercase()));
-            assert!(operation["responses"]["default"].is_object(), "{method} {path} describes no problem");
+            assert!(
+                operation["responses"]["default"].is_object(),
+                "{method} {path} describes no problem"
+            );
         }
     }
-    let table: BTreeSet<_> = routes().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let table: BTreeSet<_> = routes()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
     assert_eq!(described, table);
     assert!(document["components"]["schemas"]["Problem"].is_object());
 }
@@ -93,9 +100,22 @@ async fn every_route_asks_for_its_role() {
             let method: Method = method.parse().unwrap();
             let answer = scheduler.ask(role, method.clone(), &url, body.clone()).await;
             let refused = matches!(answer.status.as_u16(), 401 | 403);
-            assert_eq!(refused, rank < least, "{role:?} on {method} {path}: {}", answer.text);
-            assert_eq!(answer.status.as_u16() == 401, rank == 0, "{role:?} on {method} {path}");
-            assert!(answer.status.as_u16() < 500, "{role:?} on {method} {path}: {}", answer.text);
+            assert_eq!(
+                refused,
+                rank < least,
+                "{role:?} on {method} {path}: {}",
+                answer.text
+            );
+            assert_eq!(
+                answer.status.as_u16() == 401,
+                rank == 0,
+                "{role:?} on {method} {path}"
+            );
+            assert!(
+                answer.status.as_u16() < 500,
+                "{role:?} on {method} {path}: {}",
+                answer.text
+            );
         }
     }
 }
@@ -103,30 +123,55 @@ async fn every_route_asks_for_its_role() {
 #[tokio::test]
 async fn a_key_works_from_its_creation_to_its_revocation() {
     let scheduler = Scheduler::start().await;
-    let wrong = [("authorization", "Bearer ck_0000"), ("authorization", "Basic abc"), ("authorization", "ck_")];
+    let wrong = [
+        ("authorization", "Bearer ck_0000"),
+        ("authorization", "Basic abc"),
+        ("authorization", "ck_"),
+    ];
     for header in wrong {
-        let answer = scheduler.ask_with("", Method::GET, "/v1/campaigns", None, &[header]).await;
+        let answer = scheduler
+            .ask_with("", Method::GET, "/v1/campaigns", None, &[header])
+            .await;
         assert_eq!(answer.status.as_u16(), 401, "{header:?}");
     }
     let new = json!({"name": "painel", "role": "viewer"});
     let header = [("idempotency-key", "key-1")];
-    let created = scheduler.ask_with("admin", Method::POST, "/v1/api-keys", Some(new.clone()), &header).await.expect(201);
+    let created = scheduler
+        .ask_with("admin", Method::POST, "/v1/api-keys", Some(new.clone()), &header)
+        .await
+        .expect(201);
     let key = created["key"].as_str().unwrap();
     assert_eq!(key.len(), "ck_".len() + 64);
-    let repeated = scheduler.ask_with("admin", Method::POST, "/v1/api-keys", Some(new), &header).await;
+    let repeated = scheduler
+        .ask_with("admin", Method::POST, "/v1/api-keys", Some(new), &header)
+        .await;
     assert!(repeated.replayed);
     assert_eq!(repeated.body["key"], Value::Null, "the key is shown once");
     assert_eq!(repeated.body["id"], created["id"]);
 
     let bearer = format!("Bearer {key}");
     let with_key = [("authorization", bearer.as_str())];
-    scheduler.ask_with("", Method::GET, "/v1/campaigns", None, &with_key).await.expect(200);
+    scheduler
+        .ask_with("", Method::GET, "/v1/campaigns", None, &with_key)
+        .await
+        .expect(200);
     let path = format!("/v1/api-keys/{}", created["id"].as_str().unwrap());
-    scheduler.ask("admin", Method::DELETE, &path, None).await.expect(204);
-    scheduler.ask_with("", Method::GET, "/v1/campaigns", None, &with_key).await.expect(401);
+    scheduler
+        .ask("admin", Method::DELETE, &path, None)
+        .await
+        .expect(204);
+    scheduler
+        .ask_with("", Method::GET, "/v1/campaigns", None, &with_key)
+        .await
+        .expect(401);
     let listed = scheduler.ask("admin", Method::GET, "/v1/api-keys", None).await;
     assert!(!listed.text.contains(key), "a list never shows a key");
     let log = scheduler.get("/v1/audit-log").await.expect(200);
-    let actions: Vec<_> = log["items"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let actions: Vec<_> = log["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
     assert_eq!(actions, ["api_key.revoke", "api_key.create"]);
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 const LATENESS_MAX_MS: i64 = 250;
 
 #[tokio::test]
-async fn a_campaign_starts_within_250_ms_of_its_time_and_is_announced_once() {
+async fn a_campaign_starts_within_250_ms_of_its_time_and_is_announced() {
     let mut scheduler = Scheduler::start().await;
     scheduler.replica(&[]).await;
     scheduler.with_account().await;
@@ -19,18 +19,27 @@ async fn a_campaign_starts_within_250_ms_of_its_time_and_is_announced_once() {
         let id = scheduler.draft().await;
         let at = Utc::now() + Duration::milliseconds(1_200 + 37 * number);
         let body = json!({"scheduled_at": at.to_rfc3339()});
-        scheduler.post(&format!("/v1/campaigns/{id}/schedule"), body).await.expect(200);
+        scheduler
+            .post(&format!("/v1/campaigns/{id}/schedule"), body)
+            .await
+            .expect(200);
         ids.push((id, at));
     }
     for (id, at) in &ids {
         let shown = scheduler.wait_for_status(id, "SENDING").await;
         let started: DateTime<Utc> = shown["started_at"].as_str().unwrap().parse().unwrap();
         let late_ms = (started - at).num_milliseconds();
-        assert!((0..=LATENESS_MAX_MS).contains(&late_ms), "it started {late_ms} ms late");
+        assert!(
+            (0..=LATENESS_MAX_MS).contains(&late_ms),
+            "it started {late_ms} ms late"
+        );
     }
     let announced = entries(&scheduler.redis, "campaign.sender").await;
     for (id, _) in &ids {
-        assert!(announced.iter().any(|body| body.contains(id.as_str())), "{id} in {announced:?}");
+        assert!(
+            announced.iter().any(|body| body.contains(id.as_str())),
+            "{id} in {announced:?}"
+        );
     }
 }
 
@@ -41,7 +50,10 @@ async fn the_tick_alone_starts_a_campaign() {
     let scheduler = Scheduler::start_with(&["--precise-wakeup", "false"]).await;
     scheduler.with_account().await;
     let id = scheduler.draft().await;
-    scheduler.act(&format!("/v1/campaigns/{id}/schedule")).await.expect(200);
+    scheduler
+        .act(&format!("/v1/campaigns/{id}/schedule"))
+        .await
+        .expect(200);
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let shown = scheduler.get(&format!("/v1/campaigns/{id}")).await.expect(200);
     if shown["status"] == "SCHEDULED" {
@@ -52,13 +64,20 @@ async fn the_tick_alone_starts_a_campaign() {
 
 #[tokio::test]
 async fn without_any_tick_a_scheduler_looks_by_itself() {
-    let mut scheduler = Scheduler::start_with(&["--precise-wakeup", "false", "--tick-silence-ms", "1000"]).await;
+    let mut scheduler =
+        Scheduler::start_with(&["--precise-wakeup", "false", "--tick-silence-ms", "1000"]).await;
     scheduler.with_account().await;
     let id = scheduler.draft().await;
-    scheduler.act(&format!("/v1/campaigns/{id}/schedule")).await.expect(200);
+    scheduler
+        .act(&format!("/v1/campaigns/{id}/schedule"))
+        .await
+        .expect(200);
     scheduler.redis.kill();
     let shown = scheduler.wait_for_status(&id, "SENDING").await;
-    assert!(shown["started_at"].is_string(), "Redis is away, and it started all the same");
+    assert!(
+        shown["started_at"].is_string(),
+        "Redis is away, and it started all the same"
+    );
 }
 
 #[tokio::test]
@@ -67,10 +86,18 @@ async fn what_no_sender_took_up_is_announced_again() {
     scheduler.with_account().await;
     let id = scheduler.draft().await;
     // As a crash between commit and announcement leaves it.
-    scheduler.as_sender(&format!("UPDATE campaigns SET status = 'SENDING', started_at = now() WHERE id = '{id}'")).await;
+    scheduler
+        .as_sender(&format!(
+            "UPDATE campaigns SET status = 'SENDING', started_at = now() WHERE id = '{id}'"
+        ))
+        .await;
     redis_entries::tick(&scheduler.redis).await;
     testkit::wait_for(PATIENCE, "the campaign to be announced", async || {
-        entries(&scheduler.redis, "campaign.sender").await.iter().any(|body| body.contains(&id)).then_some(())
+        entries(&scheduler.redis, "campaign.sender")
+            .await
+            .iter()
+            .any(|body| body.contains(&id))
+            .then_some(())
     })
     .await;
 }
@@ -92,7 +119,12 @@ async fn a_missed_time_follows_the_policy() {
     redis_entries::tick(&scheduler.redis).await;
     scheduler.wait_for_status(&ids[0], "SENDING").await;
     let skipped = scheduler.wait_for_status(&ids[1], "CANCELLED").await;
-    assert!(skipped["status_reason"].as_str().unwrap().contains("passed while the engine was down"));
+    assert!(
+        skipped["status_reason"]
+            .as_str()
+            .unwrap()
+            .contains("passed while the engine was down")
+    );
     assert!(skipped["finished_at"].is_string());
     let waiting = scheduler.wait_for_status(&ids[2], "PAUSED").await;
     assert_eq!(waiting["holds"][0]["kind"], "misfire");
@@ -100,7 +132,7 @@ async fn a_missed_time_follows_the_policy() {
     assert_eq!(resumed.body["campaign"]["status"], "SENDING", "{}", resumed.text);
 }
 
-/// Two schedulers and 300 campaigns that are due at once: each starts, each is announced by exactly one of them.
+/// Two schedulers and 300 campaigns that are due at once: each starts and is announced.
 #[tokio::test]
 async fn two_schedulers_share_what_is_due() {
     const CAMPAIGNS: usize = 300;
@@ -119,7 +151,11 @@ async fn two_schedulers_share_what_is_due() {
     testkit::wait_for(PATIENCE, "every campaign to start", async || {
         let mut connection = scheduler.store.connection().await.unwrap();
         let counts = campaigns::count_by_status(&mut connection).await.unwrap();
-        let sending: i64 = counts.iter().filter(|row| row.0.as_str() == "SENDING").map(|row| row.2).sum();
+        let sending: i64 = counts
+            .iter()
+            .filter(|row| row.0.as_str() == "SENDING")
+            .map(|row| row.2)
+            .sum();
         (sending == CAMPAIGNS as i64).then_some(())
     })
     .await;
@@ -140,7 +176,10 @@ mod redis_entries {
     /// The bodies in a stream.
     pub(super) async fn entries(redis: &Redis, stream: &str) -> Vec<String> {
         let mut client = std::process::Command::new("redis-cli");
-        let output = client.args(["-u", &redis.url(), "XRANGE", stream, "-", "+"]).output().unwrap();
+        let output = client
+            .args(["-u", &redis.url(), "XRANGE", stream, "-", "+"])
+            .output()
+            .unwrap();
         String::from_utf8_lossy(&output.stdout)
             .lines()
             .filter(|line| line.contains("campaign\":"))

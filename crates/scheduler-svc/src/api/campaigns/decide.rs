@@ -1,10 +1,9 @@
 //! From what a person sent to a campaign, or to everything that is wrong with it.
 
-use crate::api::body::nullable;
+use super::times::{check_times, times};
+use crate::api::body::Edit;
 use crate::api::problems::{Faults, Stop};
-use campaign_core::campaign::{
-    Audience, Campaign, CampaignStatus, DueDecision, MisfirePolicy, OnUncertain, Priority,
-};
+use campaign_core::campaign::{Audience, Campaign, CampaignStatus, MisfirePolicy, OnUncertain, Priority};
 use campaign_core::ids::{AccountId, CampaignId, LaneId, TemplateId};
 use campaign_core::segment::Segment;
 use campaign_core::variables::{VariableMapping, validate};
@@ -12,9 +11,8 @@ use campaign_runtime::Problem;
 use campaign_store::phone_numbers::PhoneNumber;
 use campaign_store::templates::StoredTemplate;
 use campaign_store::{Connection, StoreError, phone_numbers, templates};
-use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, TimeZone, Utc};
-use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,15 +20,11 @@ use uuid::Uuid;
 pub(super) const NAME_MAX_CHARS: usize = 200;
 /// Most variables that a mapping may name.
 const MAPPING_MAX: usize = 100;
-/// How far ahead a campaign may be scheduled, and may expire.
-const AHEAD_MAX_DAYS: i64 = 366;
-/// The zone where none is given.
-const TIME_ZONE_DEFAULT: &str = "America/Sao_Paulo";
 
 /// What a person decides. To create a campaign, `name`, `template`, `phone_number_id` and `segment` are
 /// required; to edit one, what is not given stays.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct CampaignInput {
     /// For people.
     name: Option<String>,
@@ -47,15 +41,15 @@ pub(crate) struct CampaignInput {
     /// `low`, `normal` (the default) or `high`.
     priority: Option<String>,
     /// RFC 3339 with an offset, or a local time such as `2026-12-01T09:00` in `time_zone`. `null` removes it.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    scheduled_at: Option<Option<String>>,
+    scheduled_at: Edit<String>,
     /// IANA name; `America/Sao_Paulo` if not given.
     time_zone: Option<String>,
     /// What was not sent by then is cancelled. As `scheduled_at`.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    expires_at: Option<Option<String>>,
+    expires_at: Edit<String>,
     /// If its time passes while the engine is down: `start` (the default; if less than a day late), `skip` or
     /// `wait` for a person.
     misfire_policy: Option<String>,
@@ -65,8 +59,8 @@ pub(crate) struct CampaignInput {
 }
 
 /// The template by its id, or by name and language (then its newest version).
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct TemplateChoice {
     id: Option<Uuid>,
     name: Option<String>,
@@ -105,9 +99,9 @@ pub(super) async fn decide(
     let choices = choices(
         &mut faults,
         base,
-        &input.priority,
-        &input.misfire_policy,
-        &input.on_uncertain,
+        input.priority.as_deref(),
+        input.misfire_policy.as_deref(),
+        input.on_uncertain.as_deref(),
     );
     let times = times(
         &mut faults,
@@ -118,7 +112,7 @@ pub(super) async fn decide(
     );
     if let Some(times) = &times {
         let policy = choices.map_or(MisfirePolicy::Start, |(_, policy, _)| policy);
-        let scheduled_changed = input.scheduled_at.is_some();
+        let scheduled_changed = input.scheduled_at != Edit::Keep;
         check_times(&mut faults, times, policy, scheduled_changed, now);
     }
     faults.finish()?;
@@ -253,16 +247,9 @@ async fn template(
 }
 
 fn audience(faults: &mut Faults, base: Option<&Campaign>, given: Option<Segment>) -> Option<Audience> {
-    let segment = match given {
-        Some(segment) => segment,
-        None => {
-            return kept(
-                faults,
-                "/segment",
-                "criteria, or {} for every customer",
-                base.map(|b| b.audience.clone()),
-            );
-        }
+    let Some(segment) = given else {
+        let before = base.map(|base| base.audience.clone());
+        return kept(faults, "/segment", "criteria, or {} for every customer", before);
     };
     for problem in segment.problems() {
         faults.add(
@@ -316,220 +303,16 @@ pub(super) fn check_mapping(faults: &mut Faults, template: &StoredTemplate, mapp
 fn choices(
     faults: &mut Faults,
     base: Option<&Campaign>,
-    priority: &Option<String>,
-    misfire_policy: &Option<String>,
-    on_uncertain: &Option<String>,
+    priority: Option<&str>,
+    misfire_policy: Option<&str>,
+    on_uncertain: Option<&str>,
 ) -> Option<(Priority, MisfirePolicy, OnUncertain)> {
     let before = base.map_or(
         (Priority::Normal, MisfirePolicy::Start, OnUncertain::Hold),
         |base| (base.priority, base.misfire_policy, base.on_uncertain),
     );
-    let priority = priority
-        .as_deref()
-        .map_or(Some(before.0), |name| faults.name("/priority", name));
-    let policy = misfire_policy
-        .as_deref()
-        .map_or(Some(before.1), |name| faults.name("/misfire_policy", name));
-    let uncertain = on_uncertain
-        .as_deref()
-        .map_or(Some(before.2), |name| faults.name("/on_uncertain", name));
+    let priority = priority.map_or(Some(before.0), |name| faults.name("/priority", name));
+    let policy = misfire_policy.map_or(Some(before.1), |name| faults.name("/misfire_policy", name));
+    let uncertain = on_uncertain.map_or(Some(before.2), |name| faults.name("/on_uncertain", name));
     Some((priority?, policy?, uncertain?))
-}
-
-/// The times of a campaign.
-pub(super) struct Times {
-    pub(super) scheduled_at: Option<DateTime<Utc>>,
-    pub(super) zone: Tz,
-    pub(super) expires_at: Option<DateTime<Utc>>,
-}
-
-/// Reads the times that were given; the others stay as in `base`.
-pub(super) fn times(
-    faults: &mut Faults,
-    base: Option<&Campaign>,
-    scheduled_at: &Option<Option<String>>,
-    time_zone: Option<&str>,
-    expires_at: &Option<Option<String>>,
-) -> Option<Times> {
-    let name = time_zone
-        .or(base.map(|base| base.time_zone.as_str()))
-        .unwrap_or(TIME_ZONE_DEFAULT);
-    let Ok(zone) = name.parse::<Tz>() else {
-        let short: String = name.chars().take(64).collect();
-        faults.add(
-            "/time_zone",
-            format!("{short:?}"),
-            "an IANA time zone, such as America/Sao_Paulo",
-        );
-        return None;
-    };
-    let mut time = |field: &str, given: &Option<Option<String>>, before: Option<DateTime<Utc>>| match given {
-        None => Some(before),
-        Some(None) => Some(None),
-        Some(Some(text)) => moment(faults, field, text, zone).map(Some),
-    };
-    let scheduled_at = time(
-        "/scheduled_at",
-        scheduled_at,
-        base.and_then(|base| base.scheduled_at),
-    );
-    let expires_at = time("/expires_at", expires_at, base.and_then(|base| base.expires_at));
-    Some(Times {
-        scheduled_at: scheduled_at?,
-        zone,
-        expires_at: expires_at?,
-    })
-}
-
-/// Reads a moment: RFC 3339 with an offset, or a local time of the zone.
-fn moment(faults: &mut Faults, field: &str, text: &str, zone: Tz) -> Option<DateTime<Utc>> {
-    const FORMATS: [&str; 3] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Some(moment.to_utc());
-    }
-    let Some(local) = FORMATS
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-    else {
-        let short: String = text.chars().take(64).collect();
-        let expected = "a time such as 2026-12-01T09:00:00-03:00, or 2026-12-01T09:00 in time_zone";
-        faults.add(field, format!("{short:?}"), expected);
-        return None;
-    };
-    match zone.from_local_datetime(&local) {
-        LocalResult::Single(moment) => Some(moment.to_utc()),
-        LocalResult::None => {
-            faults.add(
-                field,
-                format!("{local} does not exist in {zone}: the clocks go forward"),
-                "another time",
-            );
-            None
-        }
-        LocalResult::Ambiguous(first, second) => {
-            let wrong = format!("{local} comes twice in {zone}: the clocks go back");
-            faults.add(
-                field,
-                wrong,
-                format!("{} or {}", first.to_rfc3339(), second.to_rfc3339()),
-            );
-            None
-        }
-    }
-}
-
-/// Checks that the times can be kept: a start that is not past (unless the policy starts it all the same),
-/// an end behind it, neither too far away.
-pub(super) fn check_times(
-    faults: &mut Faults,
-    times: &Times,
-    policy: MisfirePolicy,
-    scheduled_changed: bool,
-    now: DateTime<Utc>,
-) {
-    let horizon = now + Duration::days(AHEAD_MAX_DAYS);
-    let late = times
-        .scheduled_at
-        .filter(|at| scheduled_changed && policy.decide(*at, now) != DueDecision::Start);
-    if let Some(at) = late {
-        let expected = match policy {
-            MisfirePolicy::Start => "a time that is at most 24 hours past".to_owned(),
-            MisfirePolicy::Skip | MisfirePolicy::Wait => {
-                format!("a time to come: with misfire_policy {policy} a campaign does not start late")
-            }
-        };
-        faults.add("/scheduled_at", format!("{} is past", at.to_rfc3339()), expected);
-    }
-    for (field, time) in [
-        ("/scheduled_at", times.scheduled_at),
-        ("/expires_at", times.expires_at),
-    ] {
-        if let Some(time) = time.filter(|time| *time > horizon) {
-            faults.add(
-                field,
-                time.to_rfc3339(),
-                format!("at most {AHEAD_MAX_DAYS} days from now"),
-            );
-        }
-    }
-    if let Some(expires_at) = times.expires_at {
-        let start = times.scheduled_at.unwrap_or(now).max(now);
-        if expires_at <= start {
-            faults.add(
-                "/expires_at",
-                expires_at.to_rfc3339(),
-                format!("a time after {}", start.to_rfc3339()),
-            );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str, zone: &str) -> Result<DateTime<Utc>, Stop> {
-        let mut faults = Faults::default();
-        let moment = moment(&mut faults, "/scheduled_at", text, zone.parse().expect("a zone"));
-        faults.finish()?;
-        Ok(moment.expect("no fault, so a moment"))
-    }
-
-    #[test]
-    fn a_moment_has_an_offset_or_is_local() {
-        let noon = Utc
-            .with_ymd_and_hms(2026, 3, 1, 12, 0, 0)
-            .single()
-            .expect("a time");
-        for text in [
-            "2026-03-01T12:00:00Z",
-            "2026-03-01T09:00:00-03:00",
-            "2026-03-01T09:00",
-            "2026-03-01T09:00:00",
-        ] {
-            assert_eq!(read(text, "America/Sao_Paulo").expect(text), noon, "{text}");
-        }
-        for text in ["", "tomorrow", "2026-03-01", "2026-13-01T09:00"] {
-            assert!(read(text, "America/Sao_Paulo").is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn local_times_that_do_not_exist_or_come_twice_are_refused() {
-        assert!(
-            read("2026-03-29T02:30", "Europe/Berlin").is_err(),
-            "the clocks go forward"
-        );
-        assert!(
-            read("2026-10-25T02:30", "Europe/Berlin").is_err(),
-            "the clocks go back"
-        );
-        assert!(
-            read("2026-10-25T02:30:00+02:00", "Europe/Berlin").is_ok(),
-            "an offset says which"
-        );
-    }
-
-    #[test]
-    fn a_past_time_is_taken_only_if_the_policy_starts_it() {
-        let now = Utc
-            .with_ymd_and_hms(2026, 3, 1, 12, 0, 0)
-            .single()
-            .expect("a time");
-        let fault = |policy, ago: Duration| {
-            let times = Times {
-                scheduled_at: Some(now - ago),
-                zone: chrono_tz::UTC,
-                expires_at: None,
-            };
-            let mut faults = Faults::default();
-            check_times(&mut faults, &times, policy, true, now);
-            faults.finish().is_err()
-        };
-        assert!(!fault(MisfirePolicy::Start, Duration::hours(23)));
-        assert!(fault(MisfirePolicy::Start, Duration::hours(24)));
-        assert!(fault(MisfirePolicy::Skip, Duration::hours(1)));
-        assert!(fault(MisfirePolicy::Wait, Duration::hours(1)));
-        assert!(!fault(MisfirePolicy::Wait, Duration::zero()));
-    }
 }

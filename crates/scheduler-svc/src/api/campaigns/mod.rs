@@ -7,6 +7,7 @@ mod recipients;
 mod report;
 mod requests;
 mod schedule;
+mod times;
 mod view;
 
 pub(crate) use schedule::segment;

@@ -1,12 +1,13 @@
 //! From a draft to a campaign that starts by itself, and back. A test is a campaign that starts now.
 
-use super::decide::{check_mapping, check_times, times};
+use super::decide::check_mapping;
 use super::draft::derived_name;
 use super::subject;
+use super::times::{check_times, times};
 use super::view::{CampaignView, not_now};
 use crate::api::Api;
 use crate::api::auth::{Caller, Supervisor};
-use crate::api::body::OptionalJson;
+use crate::api::body::{Edit, OptionalJson};
 use crate::api::change::Change;
 use crate::api::problems::{Answer, Faults, Stop};
 use axum::extract::State;
@@ -166,13 +167,13 @@ async fn with_time(
 ) -> Result<Campaign, Stop> {
     let now = Utc::now();
     let mut faults = Faults::default();
-    let given = input.scheduled_at.clone().map(Some);
+    let given = input.scheduled_at.clone().map_or(Edit::Keep, Edit::Set);
     let times = times(
         &mut faults,
         Some(&before),
         &given,
         input.time_zone.as_deref(),
-        &None,
+        &Edit::Keep,
     );
     let mut campaign = before;
     if let Some(mut times) = times {
