@@ -117,8 +117,9 @@ async fn announce_again(
     };
     orphans.retain(|campaign| !except.contains(&campaign.id));
     queues.announce(&orphans).await?;
-    for campaign in &orphans {
-        tracing::info!(campaign_id = %campaign.id, "no sender has taken the campaign up; announced again");
+    if let Some(first) = orphans.first() {
+        let campaigns = orphans.len();
+        tracing::info!(campaigns, campaign_id = %first.id, "announced again what no sender has taken up");
     }
     Ok(orphans.len())
 }

@@ -31,6 +31,9 @@ const DUE_REPEAT_AFTER: Duration = Duration::from_millis(100);
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// How soon a tick comes back whose handling failed.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// A tick that failed so often goes: the next one makes the same things happen, and a dead letter would ask a
+/// person for what heals by itself.
+const ATTEMPTS_MAX: u32 = 5;
 /// How often silence is looked for.
 const SILENCE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -165,11 +168,17 @@ async fn on_tick(store: &Store, queues: &Queues, last: &LastTick, delivery: Deli
             Verdict::Done
         }
         Err(error) => {
+            let attempt = delivery.attempt;
             tracing::warn!(
+                attempt,
                 error = format!("{error:#}"),
-                "a tick could not be handled; it comes back"
+                "a tick could not be handled"
             );
-            Verdict::Retry(RETRY_AFTER)
+            if attempt < ATTEMPTS_MAX {
+                Verdict::Retry(RETRY_AFTER)
+            } else {
+                Verdict::Done
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The REST API: routes by resource, and what all of them share.
 //!
-//! A handler names who may call it ([`auth`]), checks what it was given and names every field at fault
-//! ([`problems`]), changes within one transaction with its audit entry and the answer of its
-//! `Idempotency-Key` ([`change`]), and lists in pages ([`paging`]).
+//! A handler names who may call it (`auth`), checks what it was given and names every field at fault
+//! (`problems`), changes within one transaction with its audit entry and the answer of its
+//! `Idempotency-Key` (`change`), and lists in pages (`paging`).
 
 mod accounts;
 mod audit;
