@@ -109,7 +109,7 @@ impl Scheduler {
             stops: Vec::new(),
         };
         scheduler.base_url = scheduler.replica(flags).await;
-        scheduler.wait_until_ready().await;
+        scheduler.wait_until_ready(&scheduler.base_url).await;
         scheduler
     }
 
@@ -136,8 +136,19 @@ impl Scheduler {
         base_url
     }
 
-    async fn wait_until_ready(&self) {
-        let url = format!("{}/readyz", self.base_url);
+    /// The environment of a scheduler's process.
+    pub(crate) fn settings(&self) -> [(&'static str, String); 4] {
+        [
+            ("DATABASE_URL", self.database.url().to_owned()),
+            ("REDIS_URL", self.redis.url()),
+            ("ERP_BASE_URL", self.erp_url.clone()),
+            ("ERP_API_KEY", "erp-key".to_owned()),
+        ]
+    }
+
+    /// Waits until the scheduler at this address is ready.
+    pub(crate) async fn wait_until_ready(&self, base_url: &str) {
+        let url = format!("{base_url}/readyz");
         testkit::wait_for(PATIENCE, "the scheduler to be ready", async || {
             let answer = self.http.get(&url).send().await.ok()?;
             answer.status().is_success().then_some(())

@@ -43,6 +43,44 @@ async fn a_campaign_starts_within_250_ms_of_its_time_and_is_announced() {
     }
 }
 
+/// Three replicas, one tick a minute: its id is the start of the minute by Redis's clock.
+#[tokio::test]
+async fn all_replicas_together_make_one_tick_a_minute() {
+    let minute = || Utc::now().timestamp() / 60;
+    let begun = minute();
+    let mut scheduler = Scheduler::start_with(&["--precise-wakeup", "false"]).await;
+    for _ in 0..2 {
+        let replica = scheduler.replica(&["--precise-wakeup", "false"]).await;
+        scheduler.wait_until_ready(&replica).await;
+    }
+    let (last_id, added) = redis_entries::position(&scheduler.redis, "campaign.scheduler").await;
+    let (milliseconds, sequence) = last_id.split_once('-').unwrap();
+    assert_eq!(
+        (milliseconds.parse::<i64>().unwrap() % 60_000, sequence),
+        (0, "0"),
+        "{last_id}"
+    );
+    assert!((1..=minute() - begun + 1).contains(&added), "{added} ticks");
+}
+
+/// The real process: it becomes ready, and ends well when it is told to.
+#[tokio::test]
+async fn the_process_stops_cleanly() {
+    let scheduler = Scheduler::start().await;
+    let mut process = testkit::ServiceProcess::options("scheduler-svc")
+        .program(env!("CARGO_BIN_EXE_scheduler-svc"))
+        .envs(
+            scheduler
+                .settings()
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        )
+        .start_ready()
+        .await;
+    let status = process.terminate(PATIENCE).await;
+    assert!(status.success(), "{status}: {}", process.log());
+}
+
 /// Without the precise wake-up only the minute's tick starts campaigns; the tick is made by hand here, so that
 /// the test need not wait for a minute.
 #[tokio::test]
@@ -175,16 +213,39 @@ mod redis_entries {
 
     /// The bodies in a stream.
     pub(super) async fn entries(redis: &Redis, stream: &str) -> Vec<String> {
-        let mut client = std::process::Command::new("redis-cli");
+        let mut client = tokio::process::Command::new("redis-cli");
         let output = client
             .args(["-u", &redis.url(), "XRANGE", stream, "-", "+"])
             .output()
+            .await
             .unwrap();
         String::from_utf8_lossy(&output.stdout)
             .lines()
             .filter(|line| line.contains("campaign\":"))
             .map(str::to_owned)
             .collect()
+    }
+
+    /// The last id of a stream, and how many entries it was ever given.
+    pub(super) async fn position(redis: &Redis, stream: &str) -> (String, i64) {
+        let mut client = tokio::process::Command::new("redis-cli");
+        let output = client
+            .args(["-u", &redis.url(), "XINFO", "STREAM", stream])
+            .output()
+            .await
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let field = |name: &str| {
+            let mut lines = text.lines().skip_while(|line| *line != name);
+            lines
+                .nth(1)
+                .unwrap_or_else(|| panic!("{name} in {text}"))
+                .to_owned()
+        };
+        (
+            field("last-generated-id"),
+            field("entries-added").parse().unwrap(),
+        )
     }
 
     pub(super) async fn tick(redis: &Redis) {
