@@ -52,7 +52,7 @@ pub struct Config {
     stream_prefix: String,
 
     /// Most connections to Postgres
-    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=500))]
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=500))]
     database_connections: u32,
 
     /// Most messages of one campaign that lie in its lane at a time; a slow number gets fewer

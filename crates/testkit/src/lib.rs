@@ -32,7 +32,7 @@ pub use free_port::free_port;
 pub use postgres::{Database, Postgres};
 pub use private_postgres::PrivatePostgres;
 pub use redis_server::{Redis, RedisData, RedisOptions};
-pub use service_process::{ServiceOptions, ServiceProcess};
+pub use service_process::{ServiceOptions, ServiceProcess, built_binary};
 pub use wait::{wait_for, wait_for_ok};
 
 /// The value, or a panic that says what was being attempted and the whole chain of causes.

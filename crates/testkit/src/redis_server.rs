@@ -136,6 +136,15 @@ impl Redis {
         or_panic("flush Redis", flushed.map_err(anyhow::Error::from));
     }
 
+    /// What `INFO` says about one section.
+    pub async fn info(&self, section: &str) -> String {
+        let info = redis::cmd("INFO")
+            .arg(section)
+            .query_async(&mut self.connection().await)
+            .await;
+        or_panic("ask Redis", info.map_err(anyhow::Error::from))
+    }
+
     /// Kills the server with `SIGKILL`; its port refuses connections until a restart.
     pub fn kill(&mut self) {
         or_panic("kill Redis", self.process.kill());

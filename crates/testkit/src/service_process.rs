@@ -237,7 +237,11 @@ fn spawn_with_log(options: &ServiceOptions, log_path: &Path) -> anyhow::Result<O
     OwnedProcess::spawn(&options.name, &mut command, log_path)
 }
 
-/// The binary built in the same profile as the running test.
+/// The path of one of the workspace's binaries, built in the same profile as the running test.
+pub fn built_binary(name: &str) -> PathBuf {
+    or_panic("find a binary", binary(name))
+}
+
 fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let binary = profile_folder()?.join(name);
     ensure!(

@@ -1,0 +1,8 @@
+//! The whole system, from a scheduled campaign to read receipts.
+
+mod crowd;
+mod decisions;
+mod journey;
+mod memory;
+mod rate;
+mod start;
