@@ -90,7 +90,8 @@ pub struct Dispatch {
     pub trace: String,
 }
 
-/// Starts keeping a ledger for a campaign. Harmless if one is kept already.
+/// Starts keeping a ledger for a campaign that is `SENDING`. Harmless if one is kept already; for a campaign
+/// that was cancelled before anyone took it up, none is begun.
 ///
 /// `trace` is the trace context of what started it, or empty.
 pub async fn create(
@@ -101,10 +102,13 @@ pub async fn create(
 ) -> Result<()> {
     sqlx::query(
         "-- dispatches.create
-         WITH dispatch AS (
-             INSERT INTO dispatches (campaign, lane, trace) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+         WITH sending AS (
+             SELECT id FROM campaigns
+             WHERE id = $1 AND phone_number_id = $2 AND status = 'SENDING' AND finished_at IS NULL FOR SHARE
+         ), dispatch AS (
+             INSERT INTO dispatches (campaign, lane, trace) SELECT id, $2, $3 FROM sending ON CONFLICT DO NOTHING
          )
-         INSERT INTO campaign_counters (campaign) VALUES ($1) ON CONFLICT DO NOTHING",
+         INSERT INTO campaign_counters (campaign) SELECT id FROM sending ON CONFLICT DO NOTHING",
     )
     .bind(campaign.0)
     .bind(lane.as_str())

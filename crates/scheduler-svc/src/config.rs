@@ -47,8 +47,8 @@ pub struct Config {
     pub redis_url: SecretSetting<RedisUrl>,
 
     /// Stands before every Redis key; the same for every service of one installation
-    #[arg(long, env = "REDIS_PREFIX", default_value = "")]
-    pub redis_prefix: String,
+    #[arg(long, env = "STREAM_PREFIX", default_value = "")]
+    pub stream_prefix: String,
 
     /// Address of the ERP; /v1/customers comes after it
     #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
@@ -88,7 +88,7 @@ impl Config {
         use secrecy::ExposeSecret;
         let url = self.redis_url.required()?;
         let mut redis = RedisConfig::new(url.expose_secret());
-        redis.prefix.clone_from(&self.redis_prefix);
+        redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
 
