@@ -2,6 +2,7 @@
 
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::queue_metrics;
 use crate::streams::Queues;
 use crate::ticks::{self, LastTick};
 use crate::upkeep;
@@ -36,6 +37,10 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     runtime.spawn(
         "follow",
         ticks::follow(store.clone(), queues.clone(), last_tick.clone(), shutdown.clone()),
+    );
+    runtime.spawn(
+        "queue-metrics",
+        queue_metrics::run(queues.streams().clone(), shutdown.clone()),
     );
     let silence = Duration::from_millis(config.tick_silence_ms);
     let distrust = ticks::distrust_silence(

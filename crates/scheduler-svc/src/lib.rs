@@ -3,6 +3,7 @@
 //! - [`app`] wires it together.
 //! - `ticks` makes ticks and follows them; [`due`] is what a tick does.
 //! - [`api`] is everything that people and programs ask for over HTTP.
+//! - `queue_metrics` shows what waits in the queues.
 //! - `upkeep` is what has to be done now and then.
 //!
 //! It keeps nothing of its own: replicas share Postgres, and a lock on a row or an entry's id in Redis
@@ -12,6 +13,7 @@ pub mod api;
 pub mod app;
 pub mod config;
 pub mod due;
+mod queue_metrics;
 pub mod streams;
 mod ticks;
 mod upkeep;

@@ -195,8 +195,6 @@ impl<'a> Keeper<'a> {
             );
             metrics::counter!("lane_reclaimed_total").increment(survey.reclaimed);
         }
-        let lane = self.lane.lease.lane.as_str().to_owned();
-        metrics::gauge!("lane_outcomes", "lane" => lane).set(survey.outcomes as f64);
         if let Some(open) = self.open.get_mut(&work.campaign) {
             open.survey = Some(survey);
         }
