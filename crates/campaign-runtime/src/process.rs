@@ -41,6 +41,8 @@ where
     F: FnOnce(C, Runtime) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    // First of all: checking the settings may build clients.
+    install_tls_provider();
     let config = match config::parse::<C>(service, version, env::args_os()) {
         Ok(config) => config,
         Err(failure) => return report(service, &failure),
@@ -103,7 +105,6 @@ where
     F: FnOnce(C, Runtime) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    install_tls_provider();
     let telemetry = Telemetry::install(service, version, config.runtime())?;
     log_panics();
     metrics::install_recorder();

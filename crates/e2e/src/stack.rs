@@ -301,7 +301,7 @@ fn environment(
         ),
         ("MOCK_LATENCY_MS", "5".to_owned()),
         ("MOCK_JITTER_MS", "5".to_owned()),
-        ("MOCK_THROUGHPUT", "1000000".to_owned()),
+        ("MOCK_THROUGHPUT", "10000".to_owned()),
         (
             "MOCK_WEBHOOKS",
             r#"{"sent_ms": 20, "delivered_ms": 60, "read_ms": 120}"#.to_owned(),

@@ -10,7 +10,7 @@ use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::SnapshotTemplate;
 use campaign_core::ids::{CampaignId, Generation};
 use campaign_store::dispatches::{self, Work};
-use campaign_store::{campaigns, lanes};
+use campaign_store::{campaigns, phone_numbers};
 use campaign_streams::StreamId;
 use campaign_streams::lane::{LaneControls, OpenCampaign, Survey};
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const WALK_EVERY: Duration = Duration::from_millis(250);
 /// The longest sleep while there is nothing to do.
 const IDLE_WALK_EVERY: Duration = Duration::from_secs(1);
-/// How often rate, members and opt-outs are looked after.
+/// How often members, leftovers and opt-outs are looked after.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(2);
 
 /// What the keeper knows of a campaign that it opened in the lane.
@@ -91,6 +91,7 @@ impl<'a> Keeper<'a> {
     }
 
     async fn walk(&mut self) -> Result<Progress, LaneError> {
+        self.follow_number().await?;
         let work = self.read_work().await?;
         let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
         self.keep_house(&current).await?;
@@ -201,6 +202,21 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
+    /// The number's throughput and whether it may send at all: before anything is fed under old settings.
+    async fn follow_number(&mut self) -> Result<(), LaneError> {
+        let number = {
+            let mut connection = self.lane.sender.store.connection().await?;
+            phone_numbers::get(&mut connection, &self.lane.lease.lane).await?
+        };
+        self.active = number.active;
+        let rate_per_second = u32::try_from(number.throughput_per_second).unwrap_or(1).max(1);
+        if rate_per_second != self.rate_per_second {
+            LaneError::check(self.lane.owner.set_rate(rate_per_second).await?)?;
+            self.rate_per_second = rate_per_second;
+        }
+        Ok(())
+    }
+
     async fn keep_house(&mut self, current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
         if self
             .housekeeping_at
@@ -209,21 +225,6 @@ impl<'a> Keeper<'a> {
             return Ok(());
         }
         self.housekeeping_at = Some(Instant::now());
-        let status = {
-            let mut connection = self.lane.sender.store.connection().await?;
-            lanes::list(&mut connection)
-                .await?
-                .into_iter()
-                .find(|status| status.lane == self.lane.lease.lane)
-        };
-        if let Some(status) = status {
-            self.active = status.active;
-            let rate_per_second = u32::try_from(status.throughput_per_second).unwrap_or(1).max(1);
-            if rate_per_second != self.rate_per_second {
-                LaneError::check(self.lane.owner.set_rate(rate_per_second).await?)?;
-                self.rate_per_second = rate_per_second;
-            }
-        }
         forget_silent_members(self.lane).await?;
         self.drop_leftovers(current).await?;
         self.trim_optouts().await
