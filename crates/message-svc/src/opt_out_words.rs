@@ -1,0 +1,62 @@
+//! The words by which a person stops all messages.
+//!
+//! Meta does not act on them, so this service does. Only a message that is nothing but the word counts: a
+//! sentence that contains it may mean anything.
+
+use std::collections::HashSet;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Longest message that is compared, in bytes: no word is near it, and messages may be long.
+const COMPARED_MAX_BYTES: usize = 128;
+
+/// A set of words, compared without case, accents and surrounding space.
+#[derive(Debug, Clone)]
+pub(crate) struct OptOutWords(HashSet<String>);
+
+impl OptOutWords {
+    /// Reads words separated by commas.
+    pub(crate) fn parse(text: &str) -> Self {
+        Self(
+            text.split(',')
+                .map(fold)
+                .filter(|word| !word.is_empty())
+                .collect(),
+        )
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this message is one of the words and nothing else.
+    pub(crate) fn contain(&self, message: &str) -> bool {
+        let message = message.trim();
+        message.len() <= COMPARED_MAX_BYTES && self.0.contains(&fold(message))
+    }
+}
+
+fn fold(text: &str) -> String {
+    text.trim()
+        .nfd()
+        .filter(|character| !is_combining_mark(*character))
+        .flat_map(char::to_uppercase)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exact_word_counts_whatever_its_case_and_accents() {
+        let words = OptOutWords::parse("SAIR, parar,Não quero");
+        for said in ["sair", " SAIR \n", "Parár", "NAO QUERO", "não quero"] {
+            assert!(words.contain(said), "{said}");
+        }
+        for said in ["", "quero sair", "sair!", "sairei", &"sair ".repeat(40)] {
+            assert!(!words.contain(said), "{said}");
+        }
+        assert!(OptOutWords::parse(" ,").is_empty());
+    }
+}

@@ -1,0 +1,299 @@
+//! Carries out the steps of a lane's sends, in batches, in the order in which they were handed in.
+//!
+//! One task for each lane, so that all outcomes of this instance stand in one order: a join that is handed in
+//! last also stands last. A settle whose answer never came is repeated with the same steps until Redis
+//! answers; repeating is safe, and giving up would lose what WhatsApp has accepted.
+
+use crate::flight::{EntryKey, Flight};
+use crate::kept::Kept;
+use crate::measures;
+use crate::progress::Progress;
+use crate::service::OUTCOMES_MAX;
+use campaign_core::contracts::Outcome;
+use campaign_core::ids::InstanceId;
+use campaign_streams::lane::{LaneMember, Settled, Step};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most steps of one settle, give or take those of one message.
+const STEPS_MAX: usize = 500;
+/// Most orders that wait; whoever hands in more waits too, with its permit.
+const ORDERS_MAX: usize = 2_048;
+/// How often an idle lane asks what the ledger has applied, while something is kept.
+const KEPT_CHECK_EVERY: Duration = Duration::from_millis(250);
+/// The wait after a settle that failed; it doubles each time.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+const AGAIN_AFTER_MAX: Duration = Duration::from_millis(500);
+
+/// What can be ordered.
+enum Order {
+    Steps(Vec<Step>),
+    Join {
+        identity: String,
+        concurrency: u32,
+        answered: oneshot::Sender<Option<String>>,
+    },
+    Leave {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Where orders are handed in.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    orders: mpsc::Sender<Order>,
+    standing: Arc<Standing>,
+}
+
+/// What worker and settler tell each other.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Outcomes kept.
+    kept: AtomicUsize,
+    /// Whether the worker believes itself a member.
+    is_member: AtomicBool,
+    /// The identity of a Redis that did not trust a member.
+    distrusted_by: Mutex<Option<String>>,
+}
+
+impl Desk {
+    /// Hands steps in; waits while too many wait already. Nothing is lost but at the hard stop.
+    pub(crate) async fn settle(&self, steps: Vec<Step>) {
+        // The settler ends only after all desks, or by the hard stop.
+        let _ = self.orders.send(Order::Steps(steps)).await;
+    }
+
+    /// Publishes what is kept and then a join on `identity`, in one step. Returns the identity of the Redis
+    /// that took it; none if the lane already holds so many outcomes that it must be asked again later.
+    pub(crate) async fn join(&self, identity: String, concurrency: u32) -> Option<String> {
+        let (answered, answer) = oneshot::channel();
+        let order = Order::Join {
+            identity,
+            concurrency,
+            answered,
+        };
+        self.orders.send(order).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// Publishes that this instance has finished everything here.
+    pub(crate) async fn leave(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.orders.send(Order::Leave { done }).await.is_ok() {
+            let _ = finished.await;
+        }
+    }
+
+    /// Outcomes that the ledger has not applied yet.
+    pub(crate) fn kept(&self) -> usize {
+        self.standing.kept.load(Ordering::Relaxed)
+    }
+
+    /// Tells the settler whether it should be trusted.
+    pub(crate) fn set_member(&self, is_member: bool) {
+        self.standing.is_member.store(is_member, Ordering::Release);
+    }
+
+    /// The Redis that did not trust this member since the last call, if any.
+    pub(crate) fn distrusted_by(&self) -> Option<String> {
+        let mut by = self
+            .standing
+            .distrusted_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        by.take()
+    }
+}
+
+/// Carries the orders out.
+pub(crate) struct Settler {
+    orders: mpsc::Receiver<Order>,
+    standing: Arc<Standing>,
+    member: LaneMember,
+    instance: InstanceId,
+    interval: Duration,
+    flight: Arc<Flight>,
+    progress: Arc<Progress>,
+    kept: Kept,
+    /// The identity of the last join; empty before the first.
+    joined: String,
+    /// Outcomes in the lane, as of the last answer.
+    outcomes: u64,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        member: LaneMember,
+        instance: InstanceId,
+        interval: Duration,
+        flight: Arc<Flight>,
+        progress: Arc<Progress>,
+    ) -> (Desk, Self) {
+        let (sender, orders) = mpsc::channel(ORDERS_MAX);
+        let standing = Arc::new(Standing::default());
+        let desk = Desk {
+            orders: sender,
+            standing: Arc::clone(&standing),
+        };
+        let settler = Self {
+            orders,
+            standing,
+            member,
+            instance,
+            interval,
+            flight,
+            progress,
+            kept: Kept::default(),
+            joined: String::new(),
+            outcomes: 0,
+        };
+        (desk, settler)
+    }
+
+    /// Works until the last desk is gone.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            match tokio::time::timeout(KEPT_CHECK_EVERY, self.orders.recv()).await {
+                Ok(Some(order)) => self.carry_out(order).await,
+                Ok(None) => return Ok(()),
+                Err(_) if self.kept.is_empty() => {}
+                Err(_) => {
+                    self.settle(Vec::new()).await;
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) {
+        let mut next = Some(order);
+        while let Some(order) = next.take() {
+            match order {
+                Order::Steps(steps) => {
+                    let (steps, other) = self.gather(steps).await;
+                    self.settle(steps).await;
+                    next = other;
+                }
+                Order::Join {
+                    identity,
+                    concurrency,
+                    answered,
+                } => {
+                    // A worker that no longer waits has been dropped by the hard stop.
+                    let _ = answered.send(self.join(identity, concurrency).await);
+                }
+                Order::Leave { done } => {
+                    self.leave().await;
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    /// Adds what comes within the interval, up to the most; an order of another kind ends it.
+    async fn gather(&mut self, mut steps: Vec<Step>) -> (Vec<Step>, Option<Order>) {
+        if steps.len() + self.orders.len() < STEPS_MAX && !self.interval.is_zero() {
+            tokio::time::sleep(self.interval).await;
+        }
+        while steps.len() < STEPS_MAX {
+            match self.orders.try_recv() {
+                Ok(Order::Steps(more)) => steps.extend(more),
+                Ok(other) => return (steps, Some(other)),
+                Err(_) => break,
+            }
+        }
+        (steps, None)
+    }
+
+    async fn join(&mut self, identity: String, concurrency: u32) -> Option<String> {
+        if self.outcomes > OUTCOMES_MAX && self.settle(Vec::new()).await.outcomes > OUTCOMES_MAX {
+            return None;
+        }
+        let kept = self.kept.len();
+        self.joined.clone_from(&identity);
+        let mut steps = self.kept.take_steps();
+        steps.push(event(Outcome::Join {
+            instance: self.instance,
+            identity,
+            concurrency,
+        }));
+        let settled = self.settle(steps).await;
+        tracing::info!(
+            lane = %self.member.lane(),
+            identity = %settled.identity,
+            kept,
+            "joined, everything kept published before"
+        );
+        measures::joined();
+        Some(settled.identity)
+    }
+
+    async fn leave(&mut self) {
+        if !self.joined.is_empty() {
+            let instance = self.instance;
+            self.settle(vec![event(Outcome::Left { instance })]).await;
+        }
+    }
+
+    /// Has Redis carry the steps out, however often it takes.
+    async fn settle(&mut self, steps: Vec<Step>) -> Settled {
+        let mut again_after = AGAIN_AFTER;
+        let mut repeated = false;
+        loop {
+            let was_member = self.standing.is_member.load(Ordering::Acquire);
+            let started = Instant::now();
+            match self.member.settle(&self.joined, &steps).await {
+                Ok(settled) => {
+                    measures::settled(started.elapsed(), steps.len());
+                    self.progress.settle_answered();
+                    self.take_over(steps, &settled, repeated, was_member);
+                    return settled;
+                }
+                Err(error) => {
+                    measures::redis_failed("settle");
+                    self.progress.settle_failed(Instant::now());
+                    tracing::warn!(lane = %self.member.lane(), %error, steps = steps.len(), "settling again");
+                    tokio::time::sleep(again_after).await;
+                    again_after = (again_after * 2).min(AGAIN_AFTER_MAX);
+                    repeated = true;
+                }
+            }
+        }
+    }
+
+    fn take_over(&mut self, steps: Vec<Step>, settled: &Settled, repeated: bool, was_member: bool) {
+        let landed: Vec<EntryKey> = steps.iter().filter_map(entry_of).collect();
+        self.kept.settled(steps, settled, repeated);
+        self.outcomes = settled.outcomes;
+        if was_member && !settled.trusted {
+            let mut by = self
+                .standing
+                .distrusted_by
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *by = Some(settled.identity.clone());
+        }
+        self.standing.kept.store(self.kept.len(), Ordering::Relaxed);
+        measures::kept(self.member.lane(), self.kept.len());
+        // Last: whoever waits for nothing to be in hand must see all of the above.
+        self.flight.end(landed);
+    }
+}
+
+fn event(outcome: Outcome) -> Step {
+    Step::Event {
+        outcome,
+        trace: String::new(),
+    }
+}
+
+/// The entry that a step lets go of.
+fn entry_of(step: &Step) -> Option<EntryKey> {
+    match step {
+        Step::Accepted { campaign, id, .. }
+        | Step::Settled { campaign, id, .. }
+        | Step::Parked { campaign, id, .. } => Some((*campaign, *id)),
+        Step::Event { .. } | Step::Refund { .. } | Step::Slow { .. } => None,
+    }
+}

@@ -1,0 +1,161 @@
+//! What each kind of update becomes.
+
+use super::*;
+use campaign_core::ids::{CampaignId, Generation, Seq};
+use uuid::Uuid;
+
+fn words() -> OptOutWords {
+    OptOutWords::parse("SAIR,PARAR")
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
+}
+
+fn key() -> MessageKey {
+    MessageKey {
+        campaign: CampaignId(Uuid::from_u128(3)),
+        generation: Generation(1),
+        seq: Seq(2),
+    }
+}
+
+fn status(status: DeliveryStatus, callback_data: Option<&str>, errors: Vec<GraphError>) -> Update {
+    Update::Status(Status {
+        phone_number_id: "5511".into(),
+        wamid: "wamid.A".into(),
+        status,
+        timestamp_s: Some(1_700_000_000),
+        recipient_id: Some("553187654321".into()),
+        callback_data: callback_data.map(str::to_owned),
+        errors,
+    })
+}
+
+fn inbound(from: Option<&str>, content: InboundContent) -> Update {
+    Update::Inbound(Inbound {
+        phone_number_id: "5511".into(),
+        from: from.map(str::to_owned),
+        from_user_id: None,
+        wamid: "wamid.B".into(),
+        content,
+        context_id: None,
+        timestamp_s: None,
+    })
+}
+
+#[test]
+fn a_status_with_our_callback_data_becomes_an_outcome_of_its_lane() {
+    let callback = key().to_string();
+    for (delivery, state) in [
+        (DeliveryStatus::Sent, MessageState::Sent),
+        (DeliveryStatus::Delivered, MessageState::Delivered),
+        (DeliveryStatus::Read, MessageState::Read),
+    ] {
+        let reading = read(status(delivery, Some(&callback), Vec::new()), &words(), now());
+        let (lane, outcome) = reading.status.expect("a status");
+        assert_eq!(lane.as_str(), "5511");
+        assert_eq!((outcome.key, outcome.state), (key(), state));
+        assert_eq!(outcome.at.timestamp(), 1_700_000_000);
+        assert_eq!(outcome.source, OutcomeSource::Webhook);
+        assert_eq!(outcome.wamid.as_deref(), Some("wamid.A"));
+        assert!(reading.opt_out.is_none() && reading.unknown.is_none());
+    }
+}
+
+#[test]
+fn a_status_of_someone_else_is_counted_and_nothing_more() {
+    for (callback, reason) in [
+        (None, "no_callback_data"),
+        (Some("order-7"), "foreign_callback_data"),
+    ] {
+        let reading = read(
+            status(DeliveryStatus::Read, callback, Vec::new()),
+            &words(),
+            now(),
+        );
+        assert!(reading.status.is_none());
+        assert_eq!(reading.unknown, Some(reason));
+    }
+    let played = read(status(DeliveryStatus::Played, None, Vec::new()), &words(), now());
+    assert!(played.status.is_none() && played.unknown.is_none());
+}
+
+#[test]
+fn a_failure_carries_its_error_and_a_stop_of_marketing_suppresses() {
+    let callback = key().to_string();
+    let undeliverable = GraphError::new(131_026, "x").with_details("not on WhatsApp");
+    let reading = read(
+        status(DeliveryStatus::Failed, Some(&callback), vec![undeliverable]),
+        &words(),
+        now(),
+    );
+    let (_, outcome) = reading.status.expect("a status");
+    assert_eq!(outcome.state, MessageState::Undelivered);
+    let note = outcome.error.expect("an error");
+    assert_eq!(
+        (note.code.as_str(), note.text.as_str()),
+        ("131026", "Message undeliverable: not on WhatsApp")
+    );
+    assert!(reading.opt_out.is_none());
+
+    // Even without our callback data: the wish is the person's.
+    let stopped = GraphError::new(131_050, "stopped");
+    let reading = read(
+        status(DeliveryStatus::Failed, None, vec![stopped]),
+        &words(),
+        now(),
+    );
+    let (_, opt_out) = reading.opt_out.expect("a suppression");
+    assert_eq!(
+        opt_out.phone.as_str(),
+        "+5531987654321",
+        "the ninth digit is added"
+    );
+    assert_eq!(opt_out.source, "error_131050");
+}
+
+#[test]
+fn the_exact_word_by_text_or_button_is_an_opt_out() {
+    let button = |payload: Option<&str>| InboundContent::Button {
+        text: "Parar".into(),
+        payload: payload.map(str::to_owned),
+    };
+    for (content, opts_out) in [
+        (InboundContent::Text(" sair ".into()), true),
+        (InboundContent::Text("quero sair daqui".into()), false),
+        (button(None), true),
+        (button(Some("PARAR")), true),
+        (button(Some("details")), false),
+        (InboundContent::Other("image".into()), false),
+    ] {
+        let reading = read(inbound(Some("5531987654321"), content.clone()), &words(), now());
+        assert_eq!(reading.opt_out.is_some(), opts_out, "{content:?}");
+        if let Some((lane, opt_out)) = reading.opt_out {
+            assert_eq!(lane.expect("named").as_str(), "5511");
+            assert!(opt_out.stop && opt_out.source == "keyword" && opt_out.at == now());
+        }
+    }
+    let nameless = read(
+        inbound(None, InboundContent::Text("SAIR".into())),
+        &words(),
+        now(),
+    );
+    assert_eq!(nameless.unknown, Some("person"));
+}
+
+#[test]
+fn a_preference_stops_and_resumes() {
+    for (value, stop) in [(PreferenceValue::Stop, true), (PreferenceValue::Resume, false)] {
+        let update = Update::Preference(Preference {
+            phone_number_id: None,
+            wa_id: "553187654321".into(),
+            category: "marketing_messages".into(),
+            value,
+            timestamp_s: Some(1_700_000_000),
+        });
+        let (lane, opt_out) = read(update, &words(), now()).opt_out.expect("a wish");
+        assert_eq!((lane, opt_out.stop), (None, stop));
+        assert_eq!(opt_out.source, "preference");
+    }
+}

@@ -1,0 +1,207 @@
+//! The webhooks' endpoint over HTTP.
+
+use crate::harness::{LANE, Owner, PATIENCE, Service, http};
+use campaign_core::contracts::{Outcome, OutcomeSource};
+use campaign_core::ids::CampaignId;
+use campaign_core::message::MessageState;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use testkit::{Redis, wait_for};
+use uuid::Uuid;
+use whatsapp_api::signature::{SIGNATURE_HEADER, sign};
+
+const SECRET: &str = "app-secret";
+const FLAGS: [&str; 3] = [
+    "--transport=simulate",
+    "--whatsapp-app-secret=app-secret",
+    "--whatsapp-verify-token=verify-me",
+];
+
+struct Stage {
+    redis: Redis,
+    owner: Owner,
+    service: Service,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let redis = Redis::start().await;
+        let mut owner = Owner::new(&redis, 1_000).await;
+        owner.keep_ledger(true);
+        let service = Service::start(&redis.url(), &FLAGS).await;
+        owner.admit_first().await;
+        Self {
+            redis,
+            owner,
+            service,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/webhooks/whatsapp", self.service.addr)
+    }
+
+    async fn post(&self, body: &Value) -> StatusCode {
+        let raw = serde_json::to_vec(body).unwrap();
+        let signature = sign(SECRET.as_bytes(), &raw);
+        self.post_raw(raw, Some(&signature)).await
+    }
+
+    async fn post_raw(&self, raw: Vec<u8>, signature: Option<&str>) -> StatusCode {
+        let mut request = http().post(self.url()).body(raw);
+        if let Some(signature) = signature {
+            request = request.header(SIGNATURE_HEADER, signature);
+        }
+        request.send().await.unwrap().status()
+    }
+}
+
+fn body(field: &str, value: &Value) -> Value {
+    json!({"object": "whatsapp_business_account",
+           "entry": [{"id": "1", "changes": [{"field": field, "value": value}]}]})
+}
+
+fn metadata() -> Value {
+    json!({"display_phone_number": "5531", "phone_number_id": LANE})
+}
+
+fn status(status: &str, callback_data: &str, errors: &Value) -> Value {
+    json!({"id": "wamid.A", "status": status, "timestamp": "1700000000", "recipient_id": "553187654321",
+           "biz_opaque_callback_data": callback_data, "errors": errors})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_and_wishes_reach_the_ledger() {
+    let stage = Stage::set().await;
+    let campaign = CampaignId(Uuid::now_v7());
+    let callback = format!("{campaign}:1:7");
+    let errors = json!([{"code": 131_049, "title": "Not delivered"}]);
+    let statuses = body(
+        "messages",
+        &json!({"messaging_product": "whatsapp", "metadata": metadata(), "statuses": [
+            status("delivered", &callback, &json!([])),
+            status("failed", &format!("{campaign}:1:8"), &errors),
+            status("read", "somebody-else", &json!([])),
+        ]}),
+    );
+    assert_eq!(stage.post(&statuses).await, StatusCode::OK);
+    // Answered 200: it is in Redis, whatever happens to this service now.
+    let inbound = body(
+        "messages",
+        &json!({"messaging_product": "whatsapp", "metadata": metadata(), "messages": [
+            {"from": "553187654321", "id": "wamid.B", "timestamp": "1700000000", "type": "text",
+             "text": {"body": " sair "}},
+            {"from": "5531987654322", "id": "wamid.C", "timestamp": "1700000000", "type": "text",
+             "text": {"body": "Olá"}},
+        ]}),
+    );
+    assert_eq!(stage.post(&inbound).await, StatusCode::OK);
+    let preference = body(
+        "user_preferences",
+        &json!({"messaging_product": "whatsapp", "metadata": metadata(), "user_preferences": [
+            {"wa_id": "5531987654323", "category": "marketing_messages", "value": "resume",
+             "timestamp": 1_700_000_000}]}),
+    );
+    assert_eq!(stage.post(&preference).await, StatusCode::OK);
+
+    let delivered = stage.owner.ledger.wait_for(MessageState::Delivered, 1).await;
+    assert_eq!(delivered[0].key.to_string(), callback);
+    assert_eq!(delivered[0].source, OutcomeSource::Webhook);
+    let failed = stage.owner.ledger.wait_for(MessageState::Undelivered, 1).await;
+    assert_eq!(failed[0].error.as_ref().unwrap().code, "131049");
+    let wishes = wait_for(PATIENCE, "both wishes", async || {
+        let outcomes = stage.owner.ledger.outcomes().into_iter();
+        let wishes: Vec<_> = outcomes
+            .filter_map(|outcome| match outcome {
+                Outcome::OptOut(wish) => Some((wish.phone.as_str().to_owned(), wish.stop, wish.source)),
+                _ => None,
+            })
+            .collect();
+        (wishes.len() >= 2).then_some(wishes)
+    })
+    .await;
+    let expected = [
+        ("+5531987654321".to_owned(), true, "keyword".to_owned()),
+        ("+5531987654323".to_owned(), false, "preference".to_owned()),
+    ];
+    assert_eq!(wishes, expected);
+    assert!(stage.owner.ledger.messages(MessageState::Read).is_empty());
+}
+
+#[tokio::test]
+async fn only_what_meta_signed_is_believed() {
+    let stage = Stage::set().await;
+    let raw = serde_json::to_vec(&body(
+        "messages",
+        &json!({"metadata": metadata(), "statuses": []}),
+    ))
+    .unwrap();
+    let signature = sign(SECRET.as_bytes(), &raw);
+    for (signature, expected) in [
+        (None, StatusCode::UNAUTHORIZED),
+        (Some("sha256=00"), StatusCode::UNAUTHORIZED),
+        (Some(sign(b"other", &raw)).as_deref(), StatusCode::UNAUTHORIZED),
+        (Some(signature.as_str()), StatusCode::OK),
+    ] {
+        assert_eq!(
+            stage.post_raw(raw.clone(), signature).await,
+            expected,
+            "{signature:?}"
+        );
+    }
+    let mut changed = raw.clone();
+    changed.push(b' ');
+    let status = stage.post_raw(changed, Some(&signature)).await;
+    assert_eq!(
+        status,
+        StatusCode::UNAUTHORIZED,
+        "not the raw body that was signed"
+    );
+    let garbage = b"{".to_vec();
+    let signature = sign(SECRET.as_bytes(), &garbage);
+    let status = stage.post_raw(garbage, Some(&signature)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let large = vec![b' '; 3 * 1024 * 1024 + 1];
+    let signature = sign(SECRET.as_bytes(), &large);
+    let status = stage.post_raw(large, Some(&signature)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn the_address_is_verified_by_the_token() {
+    let stage = Stage::set().await;
+    for (mode, token, expected) in [
+        ("subscribe", "verify-me", StatusCode::OK),
+        ("subscribe", "guess", StatusCode::FORBIDDEN),
+        ("other", "verify-me", StatusCode::FORBIDDEN),
+    ] {
+        let url = format!(
+            "{}?hub.mode={mode}&hub.verify_token={token}&hub.challenge=4711",
+            stage.url()
+        );
+        let response = http().get(url).send().await.unwrap();
+        assert_eq!(response.status(), expected, "{mode} {token}");
+        if expected == StatusCode::OK {
+            assert_eq!(response.text().await.unwrap(), "4711");
+        }
+    }
+}
+
+/// WhatsApp must send it again: nothing is answered 200 that is not in Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_kept_is_refused_for_now() {
+    let mut stage = Stage::set().await;
+    let campaign = CampaignId(Uuid::now_v7());
+    let update = body(
+        "messages",
+        &json!({"metadata": metadata(), "statuses": [status("read", &format!("{campaign}:1:7"), &json!([]))]}),
+    );
+    stage.redis.kill();
+    assert_eq!(stage.post(&update).await, StatusCode::SERVICE_UNAVAILABLE);
+    stage.redis.restart().await;
+    wait_for(PATIENCE, "the webhook to be taken", async || {
+        (stage.post(&update).await == StatusCode::OK).then_some(())
+    })
+    .await;
+    stage.owner.ledger.wait_for(MessageState::Read, 1).await;
+}
