@@ -3,9 +3,13 @@
 use crate::keys::Keys;
 use crate::{Result, StreamsError};
 use deadpool_redis::{Manager, Pool, Runtime};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisFuture,
+    RedisResult, Value,
+};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How a service uses Redis.
@@ -96,18 +100,22 @@ impl Streams {
             .await?)
     }
 
-    /// A connection that is made anew when it breaks. A command that was under way then fails; it is not
-    /// repeated.
-    pub(crate) fn managed(&self) -> Result<ConnectionManager> {
+    /// A connection that is made anew when it breaks or falls silent. A command that was under way then
+    /// fails; it is not repeated.
+    pub(crate) fn managed(&self) -> Result<ManagedConnection> {
+        Ok(ManagedConnection {
+            manager: Arc::new(Mutex::new(self.manager()?)),
+            streams: self.clone(),
+        })
+    }
+
+    fn manager(&self) -> redis::RedisResult<ConnectionManager> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(self.config.connect_timeout))
             .set_response_timeout(Some(self.config.response_timeout))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(200));
-        Ok(ConnectionManager::new_lazy_with_config(
-            self.client.clone(),
-            config,
-        )?)
+        ConnectionManager::new_lazy_with_config(self.client.clone(), config)
     }
 
     pub(crate) async fn subscriber(&self) -> Result<redis::aio::PubSub> {
@@ -119,6 +127,54 @@ impl Streams {
         let mut connection = self.pooled().await?;
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
         Ok(())
+    }
+}
+
+/// See [`Streams::managed`]. The client's own manager connects again when a connection breaks, but keeps one
+/// that answers nothing for as long as TCP does, which is many minutes after a failover.
+#[derive(Clone)]
+pub(crate) struct ManagedConnection {
+    streams: Streams,
+    manager: Arc<Mutex<ConnectionManager>>,
+}
+
+impl ManagedConnection {
+    fn current(&self) -> ConnectionManager {
+        self.manager
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn renew_if_silent<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
+        if answer.as_ref().is_err_and(redis::RedisError::is_timeout) {
+            let anew = self.streams.manager()?;
+            *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = anew;
+        }
+        answer
+    }
+}
+
+impl ConnectionLike for ManagedConnection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let mut manager = self.current();
+        Box::pin(async move { self.renew_if_silent(manager.req_packed_command(command).await) })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        let mut manager = self.current();
+        Box::pin(
+            async move { self.renew_if_silent(manager.req_packed_commands(commands, offset, count).await) },
+        )
+    }
+
+    fn get_db(&self) -> i64 {
+        self.current().get_db()
     }
 }
 

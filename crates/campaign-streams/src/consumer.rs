@@ -3,16 +3,19 @@
 //! The handler never acknowledges: it answers with a [`Verdict`], and forgetting to decide does not
 //! compile. An entry that cannot be decoded, or that was retried too often, goes to the dead letters and
 //! never fails the batch it came with. Entries of a consumer that died are claimed by another after
-//! [`ConsumerConfig::reclaim_idle`].
+//! [`ConsumerConfig::reclaim_idle`]; a consumer that lives keeps its own, however long their handling takes.
+
+mod membership;
 
 use crate::dead_letters;
-use crate::entry::{RawEntry, array, entries, entries_of_read, text};
-use crate::{Result, Streams, StreamsError};
-use redis::Value;
+use crate::entry::RawEntry;
+use crate::{Result, Streams};
+use membership::Membership;
 use redis::aio::MultiplexedConnection;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +56,7 @@ pub struct ConsumerConfig {
     pub batch_max: usize,
     /// How long a read waits.
     pub block: Duration,
-    /// An entry pending longer is claimed from its consumer.
+    /// An entry whose consumer was silent for so long is claimed from it.
     pub reclaim_idle: Duration,
     /// After so many attempts an entry becomes a dead letter.
     pub attempts_max: u32,
@@ -90,32 +93,42 @@ impl ConsumerConfig {
 pub struct Consumer {
     streams: Streams,
     config: ConsumerConfig,
-    key: String,
-    name: String,
+    membership: Membership,
     /// Entries whose handler asked to be called again.
     waiting: Vec<(Instant, RawEntry)>,
+    /// Attempts before this one, of entries in hand that had any.
     attempts: HashMap<String, u32>,
     reclaim_cursor: String,
+    /// When the entries in hand were last kept from being claimed by others.
+    kept_at: Instant,
 }
 
-/// How often entries of silent consumers are looked for.
+/// How often entries of silent consumers are looked for, at most.
 const RECLAIM_EVERY: Duration = Duration::from_secs(5);
 /// Pause after Redis failed.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 /// Most entries that wait for a retry in memory; further ones wait in Redis to be reclaimed.
 const WAITING_MAX: usize = 1_000;
+/// In one reclaim idle time, what is in hand is kept so often: one time may fail.
+const KEEPS_PER_RECLAIM_IDLE: u32 = 3;
+/// After so many reclaim idle times a silent consumer without entries is forgotten.
+const FORGET_AFTER_RECLAIM_IDLES: u32 = 10;
 
 impl Consumer {
     /// A new consumer; its random name makes sure that it is never mistaken for one that died.
     pub fn new(streams: &Streams, config: ConsumerConfig) -> Self {
         Self {
-            key: streams.keys().stream(config.stream),
+            membership: Membership {
+                key: streams.keys().stream(config.stream),
+                group: config.group,
+                name: Uuid::new_v4().to_string(),
+            },
             streams: streams.clone(),
             config,
-            name: Uuid::new_v4().to_string(),
             waiting: Vec::new(),
             attempts: HashMap::new(),
             reclaim_cursor: "0-0".to_owned(),
+            kept_at: Instant::now(),
         }
     }
 
@@ -148,89 +161,88 @@ impl Consumer {
         Fut: Future<Output = Verdict>,
     {
         let mut connection = self.streams.dedicated(self.config.block).await?;
-        ensure_group(&mut connection, &self.key, self.config.group).await?;
+        self.membership.ensure_group(&mut connection).await?;
         // What an earlier, broken read was given and never heard of.
-        let own = self.read(&mut connection, "0").await?;
+        let own = self.unhandled_own(&mut connection).await?;
         self.handle_all(&mut connection, own, handle).await?;
         let mut reclaim_at = Instant::now();
         while !shutdown.is_cancelled() {
             if Instant::now() >= reclaim_at {
                 let claimed = self.reclaim(&mut connection).await?;
                 self.handle_all(&mut connection, claimed, handle).await?;
-                reclaim_at = Instant::now() + RECLAIM_EVERY;
+                reclaim_at = Instant::now() + RECLAIM_EVERY.min(self.config.reclaim_idle);
             }
             let due = self.take_due();
             self.handle_all(&mut connection, due, handle).await?;
-            let fresh = self.read(&mut connection, ">").await?;
+            let block = self.block();
+            let fresh = self
+                .membership
+                .read_new(&mut connection, self.config.batch_max, block)
+                .await?;
             self.handle_all(&mut connection, fresh, handle).await?;
         }
         Ok(())
     }
 
-    async fn read(&self, connection: &mut MultiplexedConnection, from: &str) -> Result<Vec<RawEntry>> {
-        let mut command = redis::cmd("XREADGROUP");
-        command
-            .arg("GROUP")
-            .arg(self.config.group)
-            .arg(&self.name)
-            .arg("COUNT")
-            .arg(self.config.batch_max);
-        if from == ">" {
-            command.arg("BLOCK").arg(self.block_ms());
-        }
-        command.arg("STREAMS").arg(&self.key).arg(from);
-        // Not inside a `select!`: a read that is given up still takes its entries.
-        match command.query_async::<Value>(connection).await {
-            Ok(reply) => entries_of_read(reply),
-            Err(error) if error.code() == Some("NOGROUP") => {
-                ensure_group(connection, &self.key, self.config.group).await?;
-                Ok(Vec::new())
-            }
-            Err(error) => Err(error.into()),
+    /// Its pending entries, without those that wait here for their retry.
+    async fn unhandled_own(&self, connection: &mut MultiplexedConnection) -> Result<Vec<RawEntry>> {
+        let mut own = Vec::new();
+        let mut after = "0".to_owned();
+        loop {
+            let page = self
+                .membership
+                .read_own(connection, self.config.batch_max, &after)
+                .await?;
+            let Some(last) = page.last() else { return Ok(own) };
+            after.clone_from(&last.id);
+            own.extend(page.into_iter().filter(|entry| !self.is_waiting(&entry.id)));
         }
     }
 
-    fn block_ms(&self) -> u128 {
+    fn is_waiting(&self, id: &str) -> bool {
+        self.waiting.iter().any(|(_, held)| held.id == id)
+    }
+
+    /// How long a read may wait: not past the next retry, nor past the time to keep what waits for one.
+    fn block(&self) -> Duration {
         let next_retry = self
             .waiting
             .iter()
             .map(|(due, _)| due.saturating_duration_since(Instant::now()))
             .min();
-        next_retry
-            .unwrap_or(self.config.block)
-            .min(self.config.block)
-            .as_millis()
-            .max(1)
+        next_retry.map_or(self.config.block, |next_retry| {
+            next_retry.min(self.keep_every()).min(self.config.block)
+        })
+    }
+
+    fn keep_every(&self) -> Duration {
+        self.config.reclaim_idle / KEEPS_PER_RECLAIM_IDLE
     }
 
     async fn reclaim(&mut self, connection: &mut MultiplexedConnection) -> Result<Vec<RawEntry>> {
-        let reply: Value = redis::cmd("XAUTOCLAIM")
-            .arg(&self.key)
-            .arg(self.config.group)
-            .arg(&self.name)
-            .arg(self.config.reclaim_idle.as_millis())
-            .arg(&self.reclaim_cursor)
-            .arg("COUNT")
-            .arg(self.config.batch_max)
-            .query_async(connection)
+        self.keep(connection, None, &mut VecDeque::new()).await?;
+        let idle = self.config.reclaim_idle;
+        let claimed = self
+            .membership
+            .claim(connection, idle, &self.reclaim_cursor, self.config.batch_max)
             .await?;
-        let mut parts = array(reply, "XAUTOCLAIM reply")?.into_iter();
-        self.reclaim_cursor = text(parts.next().unwrap_or(Value::Nil), "XAUTOCLAIM cursor")?;
-        let claimed = entries(parts.next().unwrap_or(Value::Nil))?;
-        // One of its own that waits here for its retry is in hand already.
-        Ok(claimed
-            .into_iter()
-            .filter(|entry| !self.waiting.iter().any(|(_, held)| held.id == entry.id))
-            .collect())
+        self.reclaim_cursor = claimed.cursor;
+        let mut entries = Vec::with_capacity(claimed.entries.len());
+        for (entry, attempt) in claimed.entries {
+            self.attempts.insert(entry.id.clone(), attempt.saturating_sub(1));
+            entries.push(entry);
+        }
+        let silent = idle * FORGET_AFTER_RECLAIM_IDLES;
+        self.membership.forget_silent(connection, silent).await?;
+        Ok(entries)
     }
 
     fn take_due(&mut self) -> Vec<RawEntry> {
         let now = Instant::now();
-        let (due, waiting) = std::mem::take(&mut self.waiting)
+        let (due, waiting): (Vec<_>, _) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|(at, _)| *at <= now);
         self.waiting = waiting;
-        let due: Vec<(Instant, RawEntry)> = due;
         due.into_iter().map(|(_, entry)| entry).collect()
     }
 
@@ -245,22 +257,83 @@ impl Consumer {
         F: Fn(Delivery<T>) -> Fut,
         Fut: Future<Output = Verdict>,
     {
-        for entry in batch {
+        let mut batch = VecDeque::from(batch);
+        loop {
+            if self.kept_at.elapsed() >= self.keep_every() {
+                self.keep(connection, None, &mut batch).await?;
+            }
+            let Some(entry) = batch.pop_front() else {
+                return Ok(());
+            };
             let attempt = self.attempts.get(&entry.id).copied().unwrap_or(0) + 1;
-            let verdict = match entry.decode::<T>() {
-                Ok(traced) => {
-                    let delivery = Delivery {
-                        id: entry.id.clone(),
-                        body: traced.body,
-                        trace: traced.trace,
-                        attempt,
-                    };
-                    handle(delivery).await
-                }
-                Err(problem) => Verdict::Reject(format!("it cannot be read: {problem}")),
+            let verdict = if attempt > self.config.attempts_max {
+                // Whoever attempted it last did not live to say so.
+                Verdict::Retry(Duration::ZERO)
+            } else {
+                self.handle_one(connection, &entry, attempt, &mut batch, handle)
+                    .await
             };
             self.carry_out(connection, entry, attempt, verdict).await?;
         }
+    }
+
+    async fn handle_one<T, F, Fut>(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        entry: &RawEntry,
+        attempt: u32,
+        behind: &mut VecDeque<RawEntry>,
+        handle: &F,
+    ) -> Verdict
+    where
+        T: DeserializeOwned,
+        F: Fn(Delivery<T>) -> Fut,
+        Fut: Future<Output = Verdict>,
+    {
+        let traced = match entry.decode::<T>() {
+            Ok(traced) => traced,
+            Err(problem) => return Verdict::Reject(format!("it cannot be read: {problem}")),
+        };
+        let mut handling = pin!(handle(Delivery {
+            id: entry.id.clone(),
+            body: traced.body,
+            trace: traced.trace,
+            attempt,
+        }));
+        loop {
+            tokio::select! {
+                verdict = &mut handling => return verdict,
+                () = tokio::time::sleep_until(self.kept_at + self.keep_every()) => {}
+            }
+            if let Err(error) = self.keep(connection, Some(entry), behind).await {
+                tracing::warn!(stream = self.config.stream, %error, "entries in hand could not be kept");
+                self.kept_at = Instant::now();
+            }
+        }
+    }
+
+    /// Tells Redis that what is in hand is in good hands: `current`, which is being handled, those `behind`
+    /// it, and those that wait for a retry. Lets go of what another consumer has claimed all the same.
+    async fn keep(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        current: Option<&RawEntry>,
+        behind: &mut VecDeque<RawEntry>,
+    ) -> Result<()> {
+        let waiting = self.waiting.iter().map(|(_, entry)| entry);
+        let in_hand: Vec<(&str, Option<u32>)> = current
+            .into_iter()
+            .chain(&*behind)
+            .chain(waiting)
+            .map(|entry| (entry.id.as_str(), None))
+            .collect();
+        if !in_hand.is_empty() {
+            let kept = self.membership.keep(connection, &in_hand).await?;
+            behind.retain(|entry| kept.contains(&entry.id));
+            self.waiting.retain(|(_, entry)| kept.contains(&entry.id));
+            self.attempts.retain(|id, _| kept.contains(id));
+        }
+        self.kept_at = Instant::now();
         Ok(())
     }
 
@@ -274,87 +347,42 @@ impl Consumer {
         match verdict {
             Verdict::Done => {}
             Verdict::Retry(_) if attempt >= self.config.attempts_max => {
-                let reason = format!("given up after {attempt} attempts");
-                dead_letters::write(
-                    connection,
-                    self.streams.keys(),
-                    self.config.stream,
-                    &entry,
-                    &reason,
-                )
-                .await?;
+                let attempts = attempt.min(self.config.attempts_max);
+                let reason = format!("given up after {attempts} attempts");
+                self.give_up(connection, &entry, &reason).await?;
             }
             Verdict::Retry(after) => {
-                self.attempts.insert(entry.id.clone(), attempt);
-                if self.waiting.len() < WAITING_MAX {
+                let kept = self
+                    .membership
+                    .keep(connection, &[(&entry.id, Some(attempt))])
+                    .await?;
+                if kept.contains(&entry.id) && self.waiting.len() < WAITING_MAX {
+                    self.attempts.insert(entry.id.clone(), attempt);
                     self.waiting.push((Instant::now() + after, entry));
+                } else {
+                    self.attempts.remove(&entry.id);
                 }
                 return Ok(());
             }
-            Verdict::Reject(reason) => {
-                dead_letters::write(
-                    connection,
-                    self.streams.keys(),
-                    self.config.stream,
-                    &entry,
-                    &reason,
-                )
-                .await?;
-            }
+            Verdict::Reject(reason) => self.give_up(connection, &entry, &reason).await?,
         }
         self.attempts.remove(&entry.id);
-        self.release(connection, &entry.id).await
+        self.membership
+            .release(connection, &entry.id, self.config.delete_handled)
+            .await
     }
 
-    async fn release(&self, connection: &mut MultiplexedConnection, id: &str) -> Result<()> {
-        let mut pipeline = redis::pipe();
-        pipeline
-            .cmd("XACK")
-            .arg(&self.key)
-            .arg(self.config.group)
-            .arg(id)
-            .ignore();
-        if self.config.delete_handled {
-            pipeline.cmd("XDEL").arg(&self.key).arg(id).ignore();
-        }
-        pipeline.query_async::<()>(connection).await?;
-        Ok(())
+    async fn give_up(
+        &self,
+        connection: &mut MultiplexedConnection,
+        entry: &RawEntry,
+        reason: &str,
+    ) -> Result<()> {
+        dead_letters::write(connection, self.streams.keys(), self.config.stream, entry, reason).await
     }
 
-    /// Deletes this consumer, in one step with the look whether anything is pending: deleting a consumer
-    /// throws its pending entries away.
     async fn leave(&self) -> Result<()> {
-        let script = redis::Script::new(
-            "local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
-             if pending.err or #pending > 0 then return 0 end
-             redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-             return 1",
-        );
         let mut connection = self.streams.pooled().await?;
-        script
-            .key(&self.key)
-            .arg(self.config.group)
-            .arg(&self.name)
-            .invoke_async::<i64>(&mut connection)
-            .await?;
-        Ok(())
-    }
-}
-
-/// Makes the group, and the stream, where they are missing. From the beginning: after a loss of data `$`
-/// would pass over what was written before the group came back.
-async fn ensure_group(connection: &mut MultiplexedConnection, key: &str, group: &str) -> Result<()> {
-    let made: redis::RedisResult<()> = redis::cmd("XGROUP")
-        .arg("CREATE")
-        .arg(key)
-        .arg(group)
-        .arg("0")
-        .arg("MKSTREAM")
-        .query_async(connection)
-        .await;
-    match made {
-        Ok(()) => Ok(()),
-        Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-        Err(error) => Err(StreamsError::Redis(error)),
+        self.membership.leave(&mut *connection).await
     }
 }

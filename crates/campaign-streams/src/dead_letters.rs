@@ -77,11 +77,7 @@ pub async fn list(streams: &Streams, before: Option<&str>, limit: usize) -> Resu
 
 /// One letter.
 pub async fn get(streams: &Streams, id: &str) -> Result<StoredDeadLetter> {
-    let missing = || StreamsError::NotFound {
-        what: "dead letter",
-        id: id.to_owned(),
-    };
-    id.parse::<StreamId>().map_err(|_| missing())?;
+    id.parse::<StreamId>().map_err(|_| missing(id))?;
     let mut connection = streams.pooled().await?;
     let reply: Value = redis::cmd("XRANGE")
         .arg(streams.keys().stream(DEAD_LETTER_STREAM))
@@ -89,7 +85,10 @@ pub async fn get(streams: &Streams, id: &str) -> Result<StoredDeadLetter> {
         .arg(id)
         .query_async(&mut connection)
         .await?;
-    entries(reply)?.first().and_then(stored).ok_or_else(missing)
+    entries(reply)?
+        .first()
+        .and_then(stored)
+        .ok_or_else(|| missing(id))
 }
 
 /// Throws a letter away.
@@ -104,6 +103,14 @@ pub async fn discard(streams: &Streams, id: &str) -> Result<()> {
     Ok(())
 }
 
+// Looks first, so that of two people who put the same letter back one finds it gone; removes it last, so
+// that it stays if its stream takes nothing.
+const REDRIVE: &str = r"
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
+return redis.call('XDEL', KEYS[1], ARGV[1])
+";
+
 /// Puts a letter's entry back at the end of the stream that it came from, in one step with removing it.
 /// Entries of a lane are not put back: their ids name rows of the ledger, where a resend is asked for.
 pub async fn redrive(streams: &Streams, id: &str) -> Result<()> {
@@ -113,24 +120,24 @@ pub async fn redrive(streams: &Streams, id: &str) -> Result<()> {
             "an entry of a lane is not put back; ask for a resend of its message instead".to_owned(),
         ));
     }
-    let mut pipeline = redis::pipe();
-    pipeline
-        .atomic()
-        .cmd("XADD")
-        .arg(streams.keys().stream(&stored.letter.stream))
-        .arg("*");
+    let script = redis::Script::new(REDRIVE);
+    let mut call = script.key(streams.keys().stream(DEAD_LETTER_STREAM));
+    call.key(streams.keys().stream(&stored.letter.stream)).arg(id);
     for (name, value) in &stored.letter.fields {
-        pipeline.arg(name).arg(value);
+        call.arg(name).arg(value);
     }
-    pipeline
-        .ignore()
-        .cmd("XDEL")
-        .arg(streams.keys().stream(DEAD_LETTER_STREAM))
-        .arg(id)
-        .ignore();
     let mut connection = streams.pooled().await?;
-    pipeline.query_async::<()>(&mut connection).await?;
-    Ok(())
+    match call.invoke_async::<u8>(&mut connection).await? {
+        0 => Err(missing(id)),
+        _ => Ok(()),
+    }
+}
+
+fn missing(id: &str) -> StreamsError {
+    StreamsError::NotFound {
+        what: "dead letter",
+        id: id.to_owned(),
+    }
 }
 
 fn stored(entry: &RawEntry) -> Option<StoredDeadLetter> {

@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn unsafe_settings_are_named() {
-        let grace = Duration::from_secs(60);
+        let grace = Duration::from_mins(1);
         assert!(problems(&settings("noeviction", "0", "10"), 0, grace).is_empty());
         assert!(problems(&settings("noeviction", "1", "10"), 2, grace).is_empty());
         assert_eq!(problems(&settings("allkeys-lru", "0", "60"), 1, grace).len(), 3);

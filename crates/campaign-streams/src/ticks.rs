@@ -12,15 +12,16 @@ use std::time::Duration;
 /// About how many ticks are kept unread: what a day without any scheduler leaves.
 const TICKS_MAX: usize = 2_000;
 
-// The minute's tick has the id <start of the minute in ms>-0. Any other tick of the same millisecond
-// follows it. What the stream ends with decides, not what it still holds: handled ticks are deleted.
+// The minute's tick has the id <start of the minute in ms>-0; every other tick follows whatever is last,
+// also while a clock that was set back has not caught up. What the stream ends with decides, not what it
+// still holds: handled ticks are deleted.
 const PUBLISH: &str = r"
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local minute_ms = now_ms - now_ms % 60000
 local wait_ms = string.format('%.0f', minute_ms + 60000 - now_ms)
 local id = string.format('%.0f', minute_ms) .. '-0'
-if ARGV[1] ~= 'minute' then id = string.format('%.0f', now_ms) .. '-*' end
+if ARGV[1] ~= 'minute' then id = '*' end
 local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], id, ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 if type(added) == 'table' and added.err then
     if string.find(added.err, 'equal or smaller', 1, true) then return { 0, wait_ms } end

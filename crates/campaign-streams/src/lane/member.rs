@@ -2,12 +2,12 @@
 
 use super::PARKED_CONSUMER;
 use super::script::{Answer, RECOVER, SETTLE, TAKE};
+use crate::connection::ManagedConnection;
 use crate::entry::{RawEntry, array, number, text};
 use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
 use campaign_core::contracts::{MESSAGE_GROUP, Outcome, QueuedMessage, SnapshotTemplate};
 use campaign_core::ids::{CampaignId, InstanceId, LaneId};
 use redis::Value;
-use redis::aio::ConnectionManager;
 use std::time::Duration;
 
 /// Most own pending entries of a campaign that are looked through after a broken reply.
@@ -17,7 +17,7 @@ const ROSTER_TRIES: usize = 8;
 
 /// One instance's hold on one lane.
 pub struct LaneMember {
-    connection: ConnectionManager,
+    connection: ManagedConnection,
     keys: LaneKeys,
     lane: LaneId,
     instance: InstanceId,
@@ -227,7 +227,9 @@ impl LaneMember {
     /// whose answer never came, or in hand; the caller knows which.
     pub async fn recover(&mut self, lease: Duration) -> Result<Take> {
         let mut call = RECOVER.prepare_invoke();
-        call.key(self.keys.header()).key(self.keys.members());
+        call.key(self.keys.header())
+            .key(self.keys.members())
+            .key(self.keys.optouts());
         for campaign in &self.roster.campaigns {
             call.key(self.keys.messages(*campaign));
         }

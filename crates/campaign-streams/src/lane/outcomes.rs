@@ -62,22 +62,38 @@ impl OutcomeReader {
             }
         };
         let mut outcomes = Vec::with_capacity(raw.len());
+        let mut refused = None;
         for entry in raw {
             match decode(&entry) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(problem) => {
-                    let stream = self.keys.outcomes();
-                    dead_letters::write(&mut connection, self.streams.keys(), &stream, &entry, &problem)
-                        .await?;
-                    redis::cmd("XDEL")
-                        .arg(stream)
-                        .arg(&entry.id)
-                        .query_async::<()>(&mut connection)
-                        .await?;
+                    if let Err(error) = self.set_aside(&mut connection, &entry, &problem).await {
+                        // A Redis out of memory takes no dead letter. It must drain all the same.
+                        refused = Some(error);
+                    }
                 }
             }
         }
-        Ok(outcomes)
+        match refused {
+            Some(error) if outcomes.is_empty() => Err(error),
+            _ => Ok(outcomes),
+        }
+    }
+
+    async fn set_aside(
+        &self,
+        connection: &mut MultiplexedConnection,
+        entry: &RawEntry,
+        problem: &str,
+    ) -> Result<()> {
+        let stream = self.keys.outcomes();
+        dead_letters::write(connection, self.streams.keys(), &stream, entry, problem).await?;
+        redis::cmd("XDEL")
+            .arg(stream)
+            .arg(&entry.id)
+            .query_async::<()>(connection)
+            .await?;
+        Ok(())
     }
 
     /// Deletes outcomes that the ledger has applied.

@@ -2,13 +2,13 @@
 
 use super::PARKED_CONSUMER;
 use super::script::{ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, OPEN, RATE, SURVEY, UNVERIFY, VERIFY};
+use crate::connection::ManagedConnection;
 use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
 use campaign_core::contracts::{MESSAGE_GROUP, QueuedMessage, SnapshotTemplate};
 use campaign_core::ids::{CampaignId, Generation, InstanceId, LaneId, Seq};
 use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use redis::ScriptInvocation;
-use redis::aio::ConnectionManager;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SURVEY_MAX: usize = 200;
 #[derive(Clone)]
 pub struct LaneOwner {
     streams: Streams,
-    connection: ConnectionManager,
+    connection: ManagedConnection,
     keys: LaneKeys,
     lane: LaneId,
     epoch: i64,
@@ -143,9 +143,7 @@ impl LaneOwner {
         members: &[InstanceId],
     ) -> Result<OwnerReply<()>> {
         let mut call = VERIFY.key(self.keys.header());
-        call.key(self.keys.members())
-            .key(self.keys.running())
-            .key(self.keys.optouts());
+        call.key(self.keys.members());
         call.arg(self.epoch).arg(identity).arg(rate_per_second);
         for member in members {
             call.arg(member.to_string());

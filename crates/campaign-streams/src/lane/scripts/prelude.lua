@@ -23,6 +23,16 @@ local function guard(header, epoch)
     return nil
 end
 
+-- Whether the recipient of an entry, given by its fields, opted out after it was fed.
+local function opted_out(optouts, values)
+    for i = 1, #values, 2 do
+        if values[i] == 'p' then
+            return redis.call('ZSCORE', optouts, values[i + 1]) and 1 or 0
+        end
+    end
+    return 0
+end
+
 local function stream_info(key, wanted)
     local info = redis.pcall('XINFO', 'STREAM', key)
     if info.err then return nil end

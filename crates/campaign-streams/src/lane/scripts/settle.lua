@@ -7,7 +7,8 @@
 --   parked   <due ms> <attempts that count>   by the entry's owner only
 --   event    <body> <trace>   concerns no entry
 --   refund   <tokens> -       gives tokens back
---   slow     <ms> -           nothing is taken from the lane for so long
+--   slow     <ms> -           nothing is taken from the lane for at least so long
+-- A campaign whose keys are broken must not keep the outcomes of the others back, hence pcall on them.
 local header, outcomes, members = KEYS[1], KEYS[2], KEYS[3]
 local group, parked, instance, joined = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
@@ -26,9 +27,10 @@ local function owns(stream, id)
     return not pending.err and pending[1] ~= nil and pending[1][2] == instance
 end
 
-local function release(stream, id)
+local function release(stream, alarms, id)
     redis.pcall('XACK', stream, group, id)
-    redis.call('XDEL', stream, id)
+    redis.pcall('XDEL', stream, id)
+    redis.pcall('ZREM', alarms, id)
 end
 
 local published = {}
@@ -41,21 +43,24 @@ for i = 5, #ARGV, 5 do
         outcome = publish(first, second)
     elseif kind == 'accepted' then
         outcome = publish(first, second)
-        release(stream, id)
+        release(stream, alarms, id)
     elseif kind == 'settled' then
         if not trusted or owns(stream, id) then
             outcome = publish(first, second)
-            if trusted then release(stream, id) end
+            if trusted then release(stream, alarms, id) end
         end
     elseif kind == 'parked' then
         if trusted and owns(stream, id) then
-            redis.call('XCLAIM', stream, group, parked, 0, id, 'RETRYCOUNT', second, 'JUSTID')
-            redis.call('ZADD', alarms, first, id)
+            redis.pcall('XCLAIM', stream, group, parked, 0, id, 'RETRYCOUNT', second, 'JUSTID')
+            redis.pcall('ZADD', alarms, first, id)
         end
     elseif kind == 'refund' then
         if trusted then redis.call('HINCRBYFLOAT', header, 'tokens', first) end
     elseif kind == 'slow' then
-        if trusted then redis.call('HSET', header, 'not_before_us', whole(now_us() + tonumber(first) * 1000)) end
+        if trusted then
+            local earlier = tonumber(redis.call('HGET', header, 'not_before_us') or '0')
+            redis.call('HSET', header, 'not_before_us', whole(math.max(earlier, now_us() + tonumber(first) * 1000)))
+        end
     end
     table.insert(published, outcome)
 end

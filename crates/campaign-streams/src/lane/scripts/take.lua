@@ -15,6 +15,7 @@ if (fields[2] or '0') ~= roster then
 end
 
 local now, rate = now_us(), tonumber(fields[3])
+redis.call('HSET', header, 'seen:' .. instance, whole(now / 1000))
 local not_before = tonumber(fields[7] or '0')
 if now < not_before then return { 'ok', whole(not_before - now), {}, {} } end
 
@@ -24,33 +25,31 @@ local elapsed = math.max(0, now - tonumber(fields[5] or '0'))
 local tokens = math.min(capacity, tonumber(fields[4] or '0') + elapsed * rate / 1000000)
 local system = tonumber(fields[6] or '0')
 
-local candidates, troubled, next_alarm_us = {}, {}, nil
+-- A campaign in trouble must not stop the lane's others: it is reported and left out. A script that fails
+-- is not undone, so an error let through would also leave entries in the hands of a caller who never hears.
+local candidates, taken, troubled, next_alarm_us, weights = {}, {}, {}, nil, 0
 for i = 6, #ARGV do
     local at = 4 + (i - 6) * 3
-    local snapshot = redis.call('HMGET', KEYS[at + 3], 'held', 'expires_ms', 'weight')
-    local expires_ms = tonumber(snapshot[2] or '0')
-    if snapshot[1] == '0' and (expires_ms == 0 or now < expires_ms * 1000) then
-        table.insert(candidates, {
-            index = i - 6, id = ARGV[i], stream = KEYS[at + 1], alarms = KEYS[at + 2],
-            weight = tonumber(snapshot[3]), tag = tonumber(redis.call('ZSCORE', running, ARGV[i]) or system),
-        })
+    local snapshot = redis.pcall('HMGET', KEYS[at + 3], 'held', 'expires_ms', 'weight')
+    if snapshot.err then
+        table.insert(troubled, { i - 6, snapshot.err })
+    else
+        local expires_ms = tonumber(snapshot[2] or '0')
+        if snapshot[1] == '0' and (expires_ms == 0 or now < expires_ms * 1000) then
+            local weight = math.max(1, tonumber(snapshot[3] or '1'))
+            weights = weights + weight
+            table.insert(candidates, {
+                index = i - 6, id = ARGV[i], stream = KEYS[at + 1], alarms = KEYS[at + 2],
+                weight = weight,
+                tag = tonumber(redis.call('ZSCORE', running, ARGV[i]) or system),
+            })
+        end
     end
 end
 
 local any_optouts = redis.call('ZCARD', optouts) > 0
-local function opted_out(values)
-    if not any_optouts then return 0 end
-    for i = 1, #values, 2 do
-        if values[i] == 'p' then
-            return redis.call('ZSCORE', optouts, values[i + 1]) and 1 or 0
-        end
-    end
-    return 0
-end
-
-local taken = {}
 local function hand_out(campaign, entry, attempt)
-    local refused = opted_out(entry[2])
+    local refused = any_optouts and opted_out(optouts, entry[2]) or 0
     if refused == 1 then tokens = tokens + 1 end
     table.insert(taken, { campaign.index, entry[1], attempt, refused, entry[2] })
 end
@@ -73,27 +72,27 @@ end
 
 local function take_fresh(campaign, count)
     local reply = redis.call('XREADGROUP', 'GROUP', group, instance, 'COUNT', count, 'STREAMS', campaign.stream, '>')
-    if not reply then return 0 end
+    if not reply then return end
     for _, entry in ipairs(reply[1][2]) do hand_out(campaign, entry, 1) end
-    return #reply[1][2]
 end
 
--- A lane's campaign in trouble must not stop the others: it is reported and left out.
+-- How many were handed out, and whether there may be more.
 local function take_from(campaign, count)
-    local due, fresh = 0, 0
+    local before = #taken
     local fine, problem = pcall(function()
-        due = take_due(campaign, count)
-        if due < count then fresh = take_fresh(campaign, count - due) end
+        local due = take_due(campaign, count)
+        if due < count then take_fresh(campaign, count - due) end
     end)
     if not fine then
         local text = type(problem) == 'table' and (problem.err or 'unknown') or tostring(problem)
         table.insert(troubled, { campaign.index, text })
-        return due + fresh, false
     end
-    return due + fresh, due + fresh == count
+    return #taken - before, fine and #taken - before == count
 end
 
-local budget = math.min(wanted, math.floor(tokens))
+-- Each takes its share of the whole at a time, so that shares hold within one take as over many.
+local whole_budget = math.min(wanted, math.floor(tokens))
+local budget = whole_budget
 while budget > 0 and #candidates > 0 do
     local chosen, start = 1, nil
     for i, campaign in ipairs(candidates) do
@@ -101,21 +100,23 @@ while budget > 0 and #candidates > 0 do
         if not start or from < start then chosen, start = i, from end
     end
     local campaign = candidates[chosen]
-    local got, more = take_from(campaign, math.ceil(budget / #candidates))
+    local got, more = take_from(campaign,
+        math.min(budget, math.ceil(whole_budget * campaign.weight / weights)))
     if got > 0 then
         system, campaign.tag = start, start + got / campaign.weight
         redis.call('ZADD', running, string.format('%.9f', campaign.tag), campaign.id)
         tokens, budget = tokens - got, budget - got
     end
     if not more then
-        local alarm = redis.call('ZRANGE', campaign.alarms, 0, 0, 'WITHSCORES')[2]
+        local alarm = redis.pcall('ZRANGE', campaign.alarms, 0, 0, 'WITHSCORES')[2]
         if alarm then next_alarm_us = math.min(next_alarm_us or math.huge, tonumber(alarm) * 1000) end
+        weights = weights - campaign.weight
         table.remove(candidates, chosen)
     end
 end
 
-redis.call('HSET', header, 'seen:' .. instance, whole(now / 1000), 'tokens', string.format('%.6f', tokens), 'refilled_us', whole(now), 'vtime',
-    string.format('%.9f', system))
+redis.call('HSET', header, 'tokens', string.format('%.6f', tokens), 'refilled_us', whole(now),
+    'vtime', string.format('%.9f', system))
 
 -- How long to wait before asking again, in microseconds: 0 now, -1 until woken.
 local wait = -1

@@ -1,11 +1,16 @@
 -- The lane is built on this Redis: from here on messages may be fed and taken.
--- KEYS: header, members, running, optouts. ARGV: epoch, identity, rate, members.
+-- KEYS: header, members. ARGV: epoch, identity, rate, members.
 local here = identity()
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if tonumber(epoch or '-1') > tonumber(ARGV[1]) then return { 'superseded', epoch } end
+local fields = redis.call('HMGET', KEYS[1], 'epoch', 'vtime')
+if tonumber(fields[1] or '-1') > tonumber(ARGV[1]) then return { 'superseded', fields[1] } end
 if here ~= ARGV[2] then return { 'unverified', here } end
+-- Virtual time goes on, so that campaigns still in the lane are not behind those that come.
+local now = now_us()
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'identity', here, 'rate', ARGV[3], 'tokens', '1', 'refilled_us',
-    whole(now_us()), 'vtime', '0', 'roster', whole(now_us()))
-for i = 4, #ARGV do redis.call('HSET', KEYS[2], ARGV[i], here) end
+    whole(now), 'vtime', fields[2] or '0', 'roster', whole(now))
+for i = 4, #ARGV do
+    redis.call('HSET', KEYS[2], ARGV[i], here)
+    redis.call('HSET', KEYS[1], 'seen:' .. ARGV[i], whole(now / 1000))
+end
 return { 'ok', here }

@@ -1,0 +1,86 @@
+//! P3, P9: a Redis out of memory refuses take, settle and feed whole, lets the ledger drain, and goes on.
+
+use crate::ground::{Ground, OPTOUTS_KEPT, accepted, entries, failed, granted, id, raw};
+use campaign_streams::StreamsError;
+use campaign_streams::lane::{Fed, OutcomeReader};
+use chrono::Utc;
+use std::time::Duration;
+
+fn is_out_of_memory<T: std::fmt::Debug>(result: campaign_streams::Result<T>) -> bool {
+    match result {
+        Err(StreamsError::Redis(error)) => error.code() == Some("OOM"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_redis_out_of_memory_refuses_steps_whole_and_lets_the_ledger_drain() {
+    let ground = Ground::on(Ground::digestible_redis().await, crate::ground::UNHURRIED).await;
+    let mut member = ground.member().await;
+    let campaign = ground.open_with(1, 4).await;
+    member.take_all(3).await;
+    member.settle(&[accepted(campaign, id(1, 1))]).await;
+    let limit =
+        async |bytes: &str| -> () { raw(&ground.redis, &["CONFIG", "SET", "maxmemory", bytes]).await };
+    limit("1").await;
+    let before = ground.digest().await;
+
+    assert!(is_out_of_memory(member.lane.take(1).await));
+    let steps = [failed(campaign, id(1, 2)), accepted(campaign, id(1, 3))];
+    assert!(is_out_of_memory(
+        member.lane.settle(&member.identity, &steps).await
+    ));
+    let entries = entries(1, 5..=6);
+    let fed = ground
+        .owner
+        .feed(campaign, id(1, 4), Utc::now(), OPTOUTS_KEPT, &entries)
+        .await;
+    assert!(is_out_of_memory(fed));
+    assert!(is_out_of_memory(
+        ground.owner.survey(campaign, Duration::ZERO).await
+    ));
+    assert_eq!(ground.digest().await, before, "not a byte changed");
+
+    let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
+    let read = reader.read(10).await.expect("reading is allowed");
+    reader.delete(&[read[0].id]).await.expect("deleting is allowed");
+    assert!(ground.outcomes().await.is_empty());
+
+    limit("0").await;
+    let settled = member.settle(&steps).await;
+    assert!(settled.trusted && settled.published.iter().all(Option::is_some));
+    let fed = ground
+        .owner
+        .feed(campaign, id(1, 4), Utc::now(), OPTOUTS_KEPT, &entries)
+        .await;
+    assert_eq!(granted(fed), Fed::Appended(id(1, 6)));
+    assert_eq!(member.take_all(3).await[0].id, id(1, 4));
+}
+
+/// An outcome that nobody can read, and no room to keep it elsewhere, must not stop the draining.
+#[tokio::test]
+async fn a_poison_outcome_does_not_stop_a_full_redis_from_draining() {
+    let ground = Ground::new().await;
+    let mut member = ground.member().await;
+    let campaign = ground.open_with(1, 1).await;
+    let () = raw(
+        &ground.redis,
+        &["XADD", &ground.keys.outcomes(), "1-1", "body", "not JSON"],
+    )
+    .await;
+    member.take_all(1).await;
+    let settled = member.settle(&[accepted(campaign, id(1, 1))]).await;
+    let () = raw(&ground.redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
+
+    let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
+    let read = reader.read(10).await.expect("the other one is read");
+    assert_eq!(
+        read.iter().map(|entry| Some(entry.id)).collect::<Vec<_>>(),
+        settled.published
+    );
+    reader.delete(&[read[0].id]).await.expect("deleted");
+    assert!(
+        is_out_of_memory(reader.read(10).await),
+        "alone, it is an error to wait out"
+    );
+}
