@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -198,7 +198,7 @@ impl Client {
             Ok(body) => body,
             Err(failure) => return failure,
         };
-        let problem = serde_json::from_str(&body).ok().filter(|_| is_problem);
+        let problem = is_problem.then(|| read_problem(&body, status)).flatten();
         let problem = problem.unwrap_or_else(|| {
             let shown: String = body.trim().chars().take(SHOWN_MAX_CHARS).collect();
             Problem::new(
@@ -241,6 +241,14 @@ impl Client {
     }
 }
 
+/// The problem that an answer describes. Its status is that of the answer: the member of that name only repeats
+/// it (RFC 9457, section 3.1.2), and an extension may have taken its place.
+fn read_problem(body: &str, status: StatusCode) -> Option<Problem> {
+    let mut members: Map<String, Value> = serde_json::from_str(body).ok()?;
+    members.insert("status".to_owned(), status.as_u16().into());
+    serde_json::from_value(members.into()).ok()
+}
+
 /// A long answer, read piece by piece.
 pub(crate) struct Stream<'a> {
     client: &'a Client,
@@ -267,4 +275,21 @@ fn root_cause(error: &reqwest::Error) -> String {
         deepest = source;
     }
     deepest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_a_problem_is_that_of_the_answer() {
+        for body in [
+            r#"{"title":"T","detail":"d"}"#,
+            r#"{"status":409,"detail":"d","allowed":["edit"],"status":"SENDING"}"#,
+        ] {
+            let problem = read_problem(body, StatusCode::CONFLICT).expect("a problem");
+            assert_eq!((problem.status, &*problem.detail), (409, "d"));
+        }
+        assert_eq!(read_problem("[]", StatusCode::CONFLICT), None);
+    }
 }

@@ -73,6 +73,29 @@ fn has_ended(detail: &CampaignDetail) -> bool {
     detail.campaign.finished_at.is_some() || detail.campaign.status == "FAILED"
 }
 
+/// Says that a campaign has not ended in time, what is left, and why if that is known.
+pub(crate) fn not_ended(detail: &CampaignDetail, limit: Duration) -> String {
+    let CampaignDetail {
+        campaign, progress, ..
+    } = detail;
+    let left = progress.total - progress.settled();
+    let holds: Vec<_> = campaign
+        .holds
+        .iter()
+        .map(|hold| format!("; held: {hold}"))
+        .collect();
+    format!(
+        "the campaign ends within {} s: it is {}, {} of {} recipients are left{}; it goes on (campaignctl campaign \
+         watch {})",
+        limit.as_secs(),
+        campaign.status,
+        thousands(left),
+        thousands(progress.total),
+        holds.concat(),
+        campaign.id
+    )
+}
+
 /// One look at a campaign.
 pub(crate) async fn look(context: &Context, id: Uuid) -> Result<(Answer, CampaignDetail), Failure> {
     let answer = context

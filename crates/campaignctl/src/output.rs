@@ -220,6 +220,13 @@ pub(crate) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true).replace('T', " ")
 }
 
+/// A moment that the API tells in the campaign's own zone, to the second.
+pub(crate) fn local_moment(at: Option<&str>) -> String {
+    let read = at.and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    read.map(|at| at.format("%Y-%m-%d %H:%M:%S %:z").to_string())
+        .unwrap_or_default()
+}
+
 /// A moment, or nothing.
 pub(crate) fn moment_or_none(at: Option<DateTime<Utc>>) -> String {
     at.map(moment).unwrap_or_default()

@@ -15,8 +15,8 @@ mod prepare;
 mod report;
 mod settle;
 
-use crate::follow::{Followed, follow, tell};
-use crate::progress::{CampaignDetail, Check};
+use crate::follow::{self, Followed, follow, tell};
+use crate::progress::Check;
 use crate::{Context, Failure};
 use clap::Args;
 use mock::Mock;
@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), Failure
     let limit = Duration::from_secs(args.timeout_s);
     let followed = follow(context, prepared.campaign, Some(limit), |_| Ok(())).await?;
     if let Followed::TimeOver(detail) = followed {
-        return Err(Failure::Unbalanced(vec![not_ended(&detail, limit)]));
+        return Err(Failure::Unbalanced(vec![follow::not_ended(&detail, limit)]));
     }
     tell("all is sent; waiting for the receipts");
     let settled = settle::settle(context, &mock, prepared.campaign).await?;
@@ -102,23 +102,4 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), Failure
     } else {
         Err(Failure::Unbalanced(failures))
     }
-}
-
-fn not_ended(detail: &CampaignDetail, limit: Duration) -> String {
-    let left = detail.progress.total - detail.progress.settled();
-    let holds: Vec<_> = detail
-        .campaign
-        .holds
-        .iter()
-        .map(|hold| format!("; held: {hold}"))
-        .collect();
-    format!(
-        "the campaign ends within {} s: it is {}, {left} of {} recipients are left{}; it goes on: campaignctl campaign \
-         watch {}",
-        limit.as_secs(),
-        detail.campaign.status,
-        detail.progress.total,
-        holds.concat(),
-        detail.campaign.id
-    )
 }

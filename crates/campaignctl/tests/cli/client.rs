@@ -235,6 +235,26 @@ async fn watching_a_campaign_that_ended_unbalanced_exits_with_1() {
     );
 }
 
+#[tokio::test]
+async fn watching_no_longer_than_asked_says_what_is_left_and_exits_with_1() {
+    let server = MockServer::start().await;
+    let mut detail = detail_of_two();
+    detail["progress"]["by_state"] = json!({ "read": 1, "pending": 1 });
+    detail["holds"] = json!([{ "scope": "campaign", "kind": "person", "reason": "a look" }]);
+    Mock::given(path(format!("/v1/campaigns/{ID}")))
+        .respond_with(ResponseTemplate::new(200).set_body_json(detail))
+        .mount(&server)
+        .await;
+    let run = run_at(&server, &format!("campaign watch {ID} --timeout-s 1")).await;
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stderr
+            .contains("1 of 2 recipients are left; held: person (campaign): a look"),
+        "{}",
+        run.stderr
+    );
+}
+
 fn detail_of_two() -> serde_json::Value {
     let mut detail = campaign("COMPLETED");
     detail["template"] =

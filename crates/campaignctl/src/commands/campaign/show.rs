@@ -1,6 +1,6 @@
 //! How campaigns, their recipients and what happened to them look.
 
-use crate::output::{Output, cell, moment, moment_or_none, number, status, thousands};
+use crate::output::{Output, cell, local_moment, moment, moment_or_none, number, status, thousands};
 use crate::progress::{Campaign, CampaignDetail, Hold, Progress};
 use campaign_core::message::MessageState;
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ const CELL_MAX_CHARS: usize = 60;
 /// One campaign after a decision.
 pub(crate) fn told(campaign: &Campaign) -> String {
     let when = match (&campaign.status[..], &campaign.scheduled_at_local) {
-        ("SCHEDULED", Some(at)) => format!(" for {at}"),
+        ("SCHEDULED", Some(at)) => format!(" for {}", local_moment(Some(at))),
         _ => String::new(),
     };
     format!(
@@ -42,7 +42,7 @@ pub(crate) fn campaigns(output: &Output, items: Vec<Campaign>) -> String {
             cell(campaign.id),
             cell(shortened(&campaign.name)),
             status(&campaign.status),
-            cell(campaign.scheduled_at_local.unwrap_or_default()),
+            cell(local_moment(campaign.scheduled_at_local.as_deref())),
             cell(moment_or_none(campaign.finished_at)),
         ]
     });
@@ -82,10 +82,7 @@ pub(crate) fn detail(output: &Output, detail: &CampaignDetail) -> String {
             campaign.test_phones.clone().unwrap_or_default().join(", "),
         ),
         ("priority", campaign.priority.clone()),
-        (
-            "scheduled",
-            campaign.scheduled_at_local.clone().unwrap_or_default(),
-        ),
+        ("scheduled", local_moment(campaign.scheduled_at_local.as_deref())),
         ("started", moment_or_none(campaign.started_at)),
         ("expires", moment_or_none(campaign.expires_at)),
         ("finished", moment_or_none(campaign.finished_at)),
@@ -330,6 +327,19 @@ mod tests {
             &[("duplicate", 400), ("landline", 100)],
         );
         insta::assert_snapshot!(states(&Output::to(std::io::sink(), false), &progress));
+    }
+
+    #[test]
+    fn a_decision_is_told_with_the_time_in_the_campaigns_own_zone() {
+        let json = serde_json::json!({
+            "id": uuid::Uuid::from_u128(7), "name": "Natal", "status": "SCHEDULED", "phone_number_id": "1",
+            "scheduled_at_local": "2026-12-01T09:00:00.815379-03:00",
+        });
+        let campaign = serde_json::from_value(json).expect("a campaign");
+        assert_eq!(
+            told(&campaign),
+            "00000000-0000-0000-0000-000000000007 \"Natal\" is SCHEDULED for 2026-12-01 09:00:00 -03:00"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `campaignctl campaign watch`: follow a campaign until it has ended, and say how.
 
 use super::{Of, show};
-use crate::follow::{Followed, follow};
+use crate::follow::{Followed, follow, not_ended};
 use crate::progress::{CampaignDetail, Check, balance};
 use crate::{Context, Failure};
 use clap::Args;
@@ -30,12 +30,11 @@ pub(crate) async fn run(context: &Context, args: &WatchArgs) -> Result<(), Failu
         }
     })
     .await?;
-    let detail = match followed {
-        Followed::Finished(detail) => detail,
-        Followed::TimeOver(detail) => {
-            let seconds = args.timeout_s.unwrap_or_default();
-            return Err(Failure::Unbalanced(vec![not_ended(&detail, seconds)]));
+    let detail = match (followed, limit) {
+        (Followed::TimeOver(detail), Some(limit)) => {
+            return Err(Failure::Unbalanced(vec![not_ended(&detail, limit)]));
         }
+        (Followed::Finished(detail) | Followed::TimeOver(detail), _) => detail,
     };
     if !output.is_json() {
         output.text(&show::detail(output, &detail))?;
@@ -67,19 +66,4 @@ fn ended(detail: &CampaignDetail) -> Vec<Check> {
     )];
     checks.extend(balance(&detail.progress));
     checks
-}
-
-fn not_ended(detail: &CampaignDetail, seconds: u64) -> String {
-    let left = detail.progress.total - detail.progress.settled();
-    let holds: Vec<_> = detail
-        .campaign
-        .holds
-        .iter()
-        .map(|hold| format!("; held: {hold}"))
-        .collect();
-    format!(
-        "the campaign ends within {seconds} s: {}, {left} recipients left{}; it goes on",
-        detail.campaign.status,
-        holds.concat()
-    )
 }
