@@ -12,7 +12,7 @@ CREATE TABLE sender_instances (
 );
 
 -- The owner's transactions lock the row FOR KEY SHARE and compare the epoch; a takeover locks it FOR
--- UPDATE, so it waits for them and they cannot follow it. Renewals and positions change no key column
+-- UPDATE, which it cannot while one is under way and after which none can follow. Renewals and positions change no key column
 -- and disturb neither.
 CREATE TABLE lanes (
     lane            text PRIMARY KEY REFERENCES phone_numbers (phone_number_id),

@@ -4,6 +4,7 @@ use crate::{Connection, Result, StoreError};
 use campaign_core::ids::CampaignId;
 use campaign_core::message::{MessageState, SkipReason};
 use chrono::{DateTime, Utc};
+use sqlx::Row;
 use std::collections::BTreeMap;
 
 /// The seconds for which acceptances are kept one by one, to tell the rate.
@@ -106,6 +107,17 @@ pub async fn apply(connection: &mut Connection, campaign: CampaignId, delta: &Co
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Rows that are pending or deferred, as of this transaction.
+pub async fn unsettled(connection: &mut Connection, campaign: CampaignId) -> Result<i64> {
+    let row = sqlx::query(
+        "-- counters.unsettled\nSELECT pending + deferred FROM campaign_counters WHERE campaign = $1",
+    )
+    .bind(campaign.0)
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get(0)?)
 }
 
 fn add_recent(recent: Vec<(i64, i64)>, accepted_in: &BTreeMap<i64, i64>) -> Vec<(i64, i64)> {

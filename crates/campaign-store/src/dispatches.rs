@@ -65,6 +65,8 @@ pub struct Work {
     pub dispatch: Dispatch,
     /// Rows that are pending.
     pub pending: i64,
+    /// Rows that are deferred.
+    pub deferred: i64,
 }
 
 /// How far one campaign is.
@@ -146,14 +148,16 @@ pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work
              EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL)
                  AS requests_waiting,
              (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again, finished_at IS NOT NULL AS finished,
-             erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace, pending
+             erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace, pending, deferred
          FROM campaigns
          JOIN dispatches ON dispatches.campaign = campaigns.id
          JOIN campaign_counters ON campaign_counters.campaign = campaigns.id
-         WHERE phone_number_id = $1
-             AND (finished_at IS NULL
-                  OR EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL))
-             AND campaigns.status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
+         WHERE campaigns.id IN (
+             SELECT id FROM campaigns WHERE phone_number_id = $1 AND finished_at IS NULL
+                 AND status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
+             UNION
+             SELECT r.campaign FROM requests AS r JOIN campaigns AS c ON c.id = r.campaign
+             WHERE r.applied_at IS NULL AND c.phone_number_id = $1)
          ORDER BY campaigns.id",
     )
     .bind(lane.as_str())
@@ -176,6 +180,7 @@ fn read_work(row: &PgRow) -> Result<Work> {
         finished: row.try_get("finished")?,
         dispatch: read_dispatch(row)?,
         pending: row.try_get("pending")?,
+        deferred: row.try_get("deferred")?,
     })
 }
 

@@ -118,8 +118,8 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<LaneStatus>> {
         .collect()
 }
 
-/// Takes a lane whose lease is over. The lock waits for whatever the last owner still has under way, and
-/// nothing of the last owner can follow it.
+/// Takes a lane whose lease is over. While a transaction of the last owner is still under way nothing is taken
+/// (the next look tries again); afterwards nothing of the last owner can follow.
 pub async fn acquire(
     connection: &mut Connection,
     lane: &LaneId,
@@ -209,6 +209,14 @@ fn lost(lease: &Lease) -> StoreError {
     }
 }
 
+/// Lets the statements of this transaction take long: walking a campaign of millions, once, when Redis was lost.
+pub async fn allow_long_statements(connection: &mut Connection) -> Result<()> {
+    sqlx::query("-- lanes.allow_long_statements\nSET LOCAL statement_timeout = '10min'")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// What the ledger knows of the lane's Redis.
 pub async fn ground(connection: &mut Connection, lane: &LaneId) -> Result<LaneGround> {
     let row = sqlx::query(
@@ -261,12 +269,13 @@ pub async fn set_built(connection: &mut Connection, lane: &LaneId) -> Result<()>
     Ok(())
 }
 
-/// Records that `ago` the ledger knew of every outcome there was.
+/// Records that `ago` the ledger knew of every outcome there was. Not while the lane is being built: an empty
+/// Redis has no outcomes either.
 pub async fn set_caught_up(connection: &mut Connection, lease: &Lease, ago: Duration) -> Result<()> {
     sqlx::query(
         "-- lanes.set_caught_up
          UPDATE lanes SET caught_up_at = GREATEST(caught_up_at, clock_timestamp() - make_interval(secs => $3))
-         WHERE lane = $1 AND epoch = $2",
+         WHERE lane = $1 AND epoch = $2 AND built",
     )
     .bind(lease.lane.as_str())
     .bind(lease.epoch)

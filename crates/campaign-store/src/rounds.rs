@@ -95,6 +95,36 @@ pub async fn release_uncertain(
     Ok(done.rows_affected())
 }
 
+/// Lets go of what waits in a campaign that was cancelled: it will not go again. Uncertain rows keep their grace.
+pub async fn end(connection: &mut Connection, campaign: CampaignId) -> Result<()> {
+    sqlx::query(
+        "-- rounds.end
+         DELETE FROM again WHERE campaign = $1 AND (round IS NOT NULL OR why <> 'uncertain')",
+    )
+    .bind(campaign.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Whether an uncertain row waits whose grace is over.
+pub async fn uncertain_is_due(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let row = sqlx::query(
+        "-- rounds.uncertain_is_due
+         SELECT EXISTS (SELECT 1 FROM again
+                        WHERE campaign = $1 AND why = 'uncertain' AND round IS NULL AND due <= $2)",
+    )
+    .bind(campaign.0)
+    .bind(now)
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Whether any row of a campaign waits to go again, or for the end of its grace.
 pub async fn any_waiting(connection: &mut Connection, campaign: CampaignId) -> Result<bool> {
     let row = sqlx::query("-- rounds.any_waiting\nSELECT EXISTS (SELECT 1 FROM again WHERE campaign = $1)")
@@ -196,23 +226,22 @@ pub async fn open_next(
 ) -> Result<usize> {
     let next = Generation(dispatch.generation.0 + 1);
     let due = sqlx::query(
-        "-- rounds.take_due
-         UPDATE again SET round = $2 WHERE campaign = $1 AND seq IN (
-             SELECT seq FROM again WHERE campaign = $1 AND round IS NULL AND due <= $3 AND ($4 OR why <> 'uncertain')
-             ORDER BY due LIMIT $5)
-         RETURNING seq",
+        "-- rounds.due
+         SELECT seq FROM again WHERE campaign = $1 AND round IS NULL AND due <= $2 AND ($3 OR why <> 'uncertain')
+         ORDER BY due LIMIT $4",
     )
     .bind(campaign.0)
-    .bind(next.0)
     .bind(now)
     .bind(resend_uncertain)
     .bind(ROUND_ROWS_MAX)
     .fetch_all(&mut *connection)
     .await?;
-    let seqs = due
+    let mut seqs = due
         .iter()
         .map(|row| Ok(row.try_get("seq")?))
         .collect::<Result<Vec<i64>>>()?;
+    seqs.sort_unstable();
+    // Messages are locked before `again`, as the ledger does.
     let mut rows = messages::lock(&mut *connection, campaign, &seqs).await?;
     rows.retain(|locked| locked.row.state.may_reopen());
     let reopened: Vec<i64> = rows.iter().map(|locked| locked.seq.0).collect();
@@ -220,6 +249,12 @@ pub async fn open_next(
         .into_iter()
         .filter(|seq| reopened.binary_search(seq).is_err())
         .collect();
+    sqlx::query("-- rounds.enter\nUPDATE again SET round = $3 WHERE campaign = $1 AND seq = ANY($2)")
+        .bind(campaign.0)
+        .bind(&reopened)
+        .bind(next.0)
+        .execute(&mut *connection)
+        .await?;
     forget(&mut *connection, campaign, &settled).await?;
     if rows.is_empty() {
         return Ok(0);
@@ -237,36 +272,47 @@ pub async fn open_next(
     Ok(rows.len())
 }
 
-/// Begins the round anew after its lane was lost: rows that were fed and have no outcome, up to `sent_up_to`,
-/// may have been sent and become uncertain; the others go in the new round. Returns how many became uncertain.
+/// What members that vanished may have sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaybeSent {
+    /// Nobody vanished: what was fed and has no outcome was not sent.
+    Nothing,
+    /// They can have taken so many rows beyond the last one that has an outcome.
+    Rows(i64),
+}
+
+/// Begins the round anew after its lane was lost: of the rows that were fed and have no outcome, those that
+/// may have been sent become uncertain, the others go in the new round. Returns how many became uncertain.
 ///
-/// Up to `unsaved` rows beyond the last one recorded as fed may have been fed too: the feeder appends first
-/// and records then.
+/// The feeder appends first and records then, so up to `unsaved` rows behind the last one recorded may have
+/// been fed too.
 pub async fn rebuild(
     connection: &mut Connection,
     campaign: CampaignId,
-    sent_up_to: Seq,
+    maybe_sent: MaybeSent,
     unsaved: i64,
     now: DateTime<Utc>,
     grace_over: DateTime<Utc>,
 ) -> Result<usize> {
     let dispatch = dispatches::lock(&mut *connection, campaign).await?;
     let (generation, pass) = (dispatch.generation, dispatch.pass);
-    let fed_up_to = if sent_up_to > dispatch.enqueued_seq {
-        let after = dispatch.enqueued_seq;
-        let next =
-            messages::next_to_feed(&mut *connection, campaign, generation, pass, after, unsaved).await?;
-        next.last().map_or(after, |row| row.seq)
-    } else {
-        dispatch.enqueued_seq
+    let fed_up_to = match maybe_sent {
+        MaybeSent::Nothing => dispatch.enqueued_seq,
+        MaybeSent::Rows(_) => {
+            let after = dispatch.enqueued_seq;
+            let next =
+                messages::next_to_feed(&mut *connection, campaign, generation, pass, after, unsaved).await?;
+            next.last().map_or(after, |row| row.seq)
+        }
     };
     if fed_up_to == dispatch.round_start_seq {
         return Ok(0);
     }
     let next = Generation(generation.0 + 1);
     let fed = messages::lock_fed_pending(&mut *connection, campaign, generation, pass, fed_up_to).await?;
-    let (maybe_sent, mut unsent): (Vec<_>, Vec<_>) =
-        fed.into_iter().partition(|locked| locked.seq <= sent_up_to);
+    let sent = count_maybe_sent(&mut *connection, campaign, &dispatch, &fed, maybe_sent).await?;
+    let mut fed = fed;
+    let mut unsent = fed.split_off(sent);
     for locked in &mut unsent {
         locked.row.generation = next;
     }
@@ -279,11 +325,33 @@ pub async fn rebuild(
         .execute(&mut *connection)
         .await?;
     dispatches::begin_round(&mut *connection, campaign, next, pass, resume_after).await?;
-    mark_uncertain(connection, campaign, maybe_sent, now, grace_over).await
+    mark_uncertain(connection, campaign, fed, now, grace_over).await
+}
+
+/// How many of the rows, in the order in which they were fed, may have been sent.
+async fn count_maybe_sent(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    dispatch: &dispatches::Dispatch,
+    fed: &[LockedRow],
+    maybe_sent: MaybeSent,
+) -> Result<usize> {
+    match (maybe_sent, dispatch.pass) {
+        (MaybeSent::Nothing, _) => Ok(0),
+        // The rows of such a round are few, and which of them have an outcome says little about the others.
+        (MaybeSent::Rows(_), Pass::Again) => Ok(fed.len()),
+        (MaybeSent::Rows(beyond), Pass::Audience) => {
+            let settled = highest_settled(connection, campaign, dispatch).await?;
+            let before = fed.partition_point(|locked| locked.seq <= settled);
+            Ok(before
+                .saturating_add(usize::try_from(beyond).unwrap_or(usize::MAX))
+                .min(fed.len()))
+        }
+    }
 }
 
 /// The highest seq of a campaign's round that has an outcome; 0 if none has.
-pub async fn highest_settled(
+async fn highest_settled(
     connection: &mut Connection,
     campaign: CampaignId,
     dispatch: &dispatches::Dispatch,
@@ -291,7 +359,7 @@ pub async fn highest_settled(
     let row = sqlx::query(
         "-- rounds.highest_settled
          SELECT seq FROM messages
-         WHERE campaign = $1 AND seq <= $2 AND state <> 'pending'
+         WHERE campaign = $1 AND seq <= $2 AND state NOT IN ('pending', 'skipped')
              AND ($3 OR EXISTS (SELECT 1 FROM again AS a
                                 WHERE a.campaign = messages.campaign AND a.seq = messages.seq AND a.round = $4))
          ORDER BY seq DESC LIMIT 1",

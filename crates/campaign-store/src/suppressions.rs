@@ -20,7 +20,7 @@ pub struct Suppression {
     pub created_at: DateTime<Utc>,
 }
 
-/// Adds people. One who is there already stays as first written.
+/// Adds people. Of one who is there already only the time is raised, so that an older wish cannot undo it.
 pub async fn add(connection: &mut Connection, suppressions: &[Suppression]) -> Result<u64> {
     let mut sorted: Vec<&Suppression> = suppressions.iter().collect();
     sorted.sort_by_key(|suppression| suppression.phone.to_string());
@@ -29,7 +29,8 @@ pub async fn add(connection: &mut Connection, suppressions: &[Suppression]) -> R
         "-- suppressions.add
          INSERT INTO suppressions (phone, reason, source, customer_id, created_at)
          SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
-         ON CONFLICT (phone) DO NOTHING",
+         ON CONFLICT (phone) DO UPDATE
+         SET created_at = GREATEST(suppressions.created_at, EXCLUDED.created_at)",
     )
     .bind(sorted.iter().map(|row| row.phone.to_string()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|row| row.reason.clone()).collect::<Vec<_>>())
@@ -46,12 +47,16 @@ pub async fn add(connection: &mut Connection, suppressions: &[Suppression]) -> R
     Ok(done.rows_affected())
 }
 
-/// Removes a person. Returns whether there was one.
-pub async fn remove(connection: &mut Connection, phone: &CanonicalPhone) -> Result<bool> {
-    let done = sqlx::query("-- suppressions.remove\nDELETE FROM suppressions WHERE phone = $1")
-        .bind(phone.to_string())
-        .execute(connection)
-        .await?;
+/// Removes a person who said so at `at`. Returns whether there was one; a later opt-out stands.
+pub async fn remove(connection: &mut Connection, phone: &CanonicalPhone, at: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query(
+        "-- suppressions.remove
+DELETE FROM suppressions WHERE phone = $1 AND created_at <= $2",
+    )
+    .bind(phone.to_string())
+    .bind(at)
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected() > 0)
 }
 

@@ -66,7 +66,7 @@ async fn apply(
         };
         suppressions::add(&mut connection, &[suppression]).await?;
     } else {
-        suppressions::remove(&mut connection, &phone).await?;
+        suppressions::remove(&mut connection, &phone, at).await?;
     }
     // The lanes hear of it after Postgres has it: what is fed from now on is checked there, and what lies in
     // a lane already is checked against the lane's own list when it is taken.

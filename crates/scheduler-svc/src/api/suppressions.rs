@@ -143,7 +143,7 @@ async fn remove(Supervisor(caller): Supervisor, State(api): State<Api>, Path(pho
         )
     })?;
     let mut change = Change::begin(&api, &caller).await?;
-    if !suppressions::remove(change.connection(), &phone).await? {
+    if !suppressions::remove(change.connection(), &phone, Utc::now()).await? {
         return Err(Problem::not_found("this person is not suppressed").into());
     }
     change

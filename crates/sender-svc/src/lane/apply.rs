@@ -46,6 +46,10 @@ pub(crate) async fn batch(
     let sorted = sort(entries);
     let mut applied = Applied::default();
     let mut transaction = lane.begin().await?;
+    // Holds lock campaigns, which everyone locks before rows and counters.
+    for trouble in sorted.troubles {
+        hold(lane, &mut transaction, trouble).await?;
+    }
     for (campaign, by_seq) in &sorted.messages {
         apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied.events).await?;
     }
@@ -57,9 +61,6 @@ pub(crate) async fn batch(
             lanes::forget_members(&mut transaction, &lane.lease.lane, &[instance]).await?;
             applied.members.push((instance, None));
         }
-    }
-    for trouble in sorted.troubles {
-        hold(lane, &mut transaction, trouble).await?;
     }
     for optout in sorted.optouts {
         suppress(&mut transaction, optout).await?;
@@ -229,7 +230,7 @@ async fn suppress(connection: &mut Connection, optout: &OptOut) -> Result<(), La
         };
         suppressions::add(connection, &[suppression]).await?;
     } else {
-        suppressions::remove(connection, &optout.phone).await?;
+        suppressions::remove(connection, &optout.phone, optout.at).await?;
     }
     Ok(())
 }
@@ -238,9 +239,8 @@ async fn suppress(connection: &mut Connection, optout: &OptOut) -> Result<(), La
 pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
     let outcome = match &entry.outcome {
         Outcome::Message(outcome) => Outcome::Message(MessageOutcome {
-            due: outcome.due,
             skip: outcome.skip,
-            ..MessageOutcome::new(outcome.key, outcome.state, outcome.at, outcome.source)
+            ..MessageOutcome::new(outcome.key, outcome.state, Utc::now(), outcome.source)
         }),
         Outcome::Trouble(trouble) => Outcome::Trouble(Trouble {
             error: ErrorNote::new("unreadable", "see the dead letters"),

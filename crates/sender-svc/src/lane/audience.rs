@@ -25,8 +25,6 @@ use tracing::Instrument as _;
 
 /// How long an ERP that failed for good is left alone before it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(15);
-/// How often the fetches look whether they are to stop while they wait.
-const STEP: Duration = Duration::from_millis(200);
 
 /// The fetches of a lane that are under way.
 #[derive(Default)]
@@ -150,6 +148,13 @@ impl Fetch {
                 Ok(Written::More) => {}
                 Ok(Written::Complete | Written::Over) => break,
                 Err(error) if error.is_over() => break,
+                Err(LaneError::Store(error)) if error.is_data_error() => {
+                    let reason = format!("a page of the ERP cannot be stored: {error}");
+                    if let Err(error) = self.hold(&reason).await {
+                        tracing::warn!(%error, "the campaign could not be held");
+                    }
+                    self.pause(ASK_AGAIN_AFTER).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the audience waits");
                     self.pause(super::AGAIN_AFTER).await;
@@ -183,10 +188,11 @@ impl Fetch {
                     "the ERP forgot where it was; starting from its first page"
                 );
                 self.save_cursor(&dispatch, None).await?;
+                self.pause(super::AGAIN_AFTER).await;
                 Ok(Written::More)
             }
             Err(error) => {
-                self.hold(&error).await?;
+                self.hold(&error.to_string()).await?;
                 self.pause(ASK_AGAIN_AFTER).await;
                 Ok(Written::More)
             }
@@ -215,7 +221,7 @@ impl Fetch {
 
     async fn first_customer(&self, segment: &Segment) -> Result<Customer, ErpError> {
         let mut cursor: Option<String> = None;
-        loop {
+        for _ in 0..TEST_PAGES_MAX {
             let page = self
                 .lane
                 .sender
@@ -229,11 +235,12 @@ impl Fetch {
             }
             cursor = page.next_cursor;
             if cursor.is_none() {
-                return Err(ErpError::BadAnswer {
-                    detail: "no customer of the segment has a value for every variable".to_owned(),
-                });
+                break;
             }
         }
+        Err(ErpError::BadAnswer {
+            detail: "no customer of the segment has a value for every variable".to_owned(),
+        })
     }
 
     /// Writes one page's rows and the cursor behind it, unless the campaign was stopped or the page was
@@ -307,15 +314,14 @@ impl Fetch {
     }
 
     /// The ERP gives no page: the campaign is held, with the reason, until it does.
-    async fn hold(&self, error: &ErpError) -> Result<(), LaneError> {
-        tracing::error!(%error, "the ERP gives no customers; the campaign is held");
+    async fn hold(&self, reason: &str) -> Result<(), LaneError> {
+        tracing::error!(reason, "the ERP gives no customers; the campaign is held");
         let mut transaction = self.lane.begin().await?;
-        let reason = error.to_string();
         match holds::raise_campaign(
             &mut transaction,
             self.campaign.id,
             HoldKind::Erp,
-            &reason,
+            reason,
             "sender-svc",
             None,
         )
@@ -331,13 +337,15 @@ impl Fetch {
     async fn pause(&self, duration: Duration) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(duration.max(STEP)) => {}
+            () = tokio::time::sleep(duration) => {}
         }
     }
 }
 
 /// Customers looked through at a time for one that a test can borrow from.
 const TEST_PAGE: u16 = 50;
+/// Most such pages.
+const TEST_PAGES_MAX: usize = 40;
 
 fn test_customers(lender: &Customer, phones: &[String]) -> Vec<Customer> {
     let number = |(index, phone): (usize, &String)| Customer {

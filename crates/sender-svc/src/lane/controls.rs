@@ -17,18 +17,21 @@ const SWEEP_MAX: i64 = 5_000;
 
 /// What the decisions mean for the lane.
 pub(super) fn of(work: &Work) -> LaneControls {
-    let ends = matches!(work.status, CampaignStatus::Cancelled | CampaignStatus::Failed);
     LaneControls {
-        held: work.held || ends,
+        held: work.held || is_over(work.status),
         expires_at: work.expires_at,
         weight: work.priority.weight(),
     }
 }
 
+/// Whether a campaign in this status is not sent any more.
+pub(super) const fn is_over(status: CampaignStatus) -> bool {
+    matches!(status, CampaignStatus::Cancelled | CampaignStatus::Failed)
+}
+
 /// Whether what was not sent by now will not be sent.
 pub(super) fn ends(work: &Work, now: DateTime<Utc>) -> bool {
-    matches!(work.status, CampaignStatus::Cancelled | CampaignStatus::Failed)
-        || work.expires_at.is_some_and(|expires_at| expires_at <= now)
+    is_over(work.status) || work.expires_at.is_some_and(|expires_at| expires_at <= now)
 }
 
 /// Makes the lane follow what was decided, and then says so in Postgres.
@@ -60,42 +63,34 @@ async fn wake_members(keeper: &Keeper<'_>) {
     }
 }
 
-/// Ends a campaign that was cancelled or has expired: once nothing of it is in anybody's hands and every
-/// outcome is applied, what is still pending becomes cancelled.
+/// Ends a campaign that was cancelled: once nothing of it is in anybody's hands and every outcome is applied,
+/// what is still pending becomes cancelled. One batch a walk, so that the lane's other campaigns go on.
 pub(super) async fn sweep(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
-    if !matches!(work.status, CampaignStatus::Cancelled | CampaignStatus::Failed) {
-        return expire(keeper, work).await;
-    }
-    let Some(survey) = keeper
-        .open
-        .get(&work.campaign)
-        .and_then(|open| open.survey.as_ref())
-    else {
+    let Some(open) = keeper.open.get(&work.campaign) else {
         return Ok(Progress::None);
     };
-    if survey.in_flight > 0 {
+    let Some(survey) = open.survey.as_ref() else {
         return Ok(Progress::None);
-    }
-    let last_outcome = survey.last_outcome;
-    if !rounds::is_applied(keeper.lane, last_outcome).await? {
-        return Ok(Progress::None);
-    }
-    let code = if work.expires_at.is_some_and(|at| at <= Utc::now()) {
-        "expired"
-    } else {
-        "cancelled"
     };
-    let mut after = Seq(0);
-    while let Some(last) = cancel_some(keeper, work.campaign, after, code).await? {
-        after = last;
-        if keeper.lane.stop.is_cancelled() {
-            return Ok(Progress::None);
-        }
+    let (after, last_outcome) = (open.swept, survey.last_outcome);
+    if survey.in_flight > 0 || !rounds::is_applied(keeper.lane, last_outcome).await? {
+        return Ok(Progress::None);
     }
-    rounds::finish_if_settled(keeper, work).await
+    if work.pending + work.deferred == 0 {
+        return rounds::finish_if_settled(keeper, work, Utc::now()).await;
+    }
+    let expired = work.expires_at.is_some_and(|at| at <= Utc::now());
+    let code = if expired { "expired" } else { "cancelled" };
+    let swept = cancel_some(keeper, work.campaign, after, code).await?;
+    if let Some(open) = keeper.open.get_mut(&work.campaign) {
+        // Nothing more behind; anything left was pending before, so the next walk begins at the start.
+        open.swept = swept.unwrap_or_default();
+    }
+    Ok(Progress::Made)
 }
 
-async fn expire(keeper: &Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+/// A campaign whose time is over is cancelled, unless everything was sent.
+pub(super) async fn expire(keeper: &Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
     let mut transaction = keeper.lane.begin().await?;
     let reason = "it expired before everything was sent";
     match campaigns::set_status(

@@ -34,6 +34,15 @@ impl LaneError {
         matches!(self, Self::Superseded | Self::Store(StoreError::LeaseLost { .. }))
     }
 
+    /// Whether nothing can be done for any campaign of the lane; otherwise the others go on.
+    pub(crate) fn concerns_the_lane(&self) -> bool {
+        match self {
+            Self::Superseded | Self::Unverified { .. } | Self::Lost(_) | Self::Streams(_) => true,
+            Self::Store(error) => matches!(error, StoreError::LeaseLost { .. }) || error.is_unavailable(),
+            Self::Reopen(_) | Self::Contradiction(_) => false,
+        }
+    }
+
     /// Turns every answer but the good one into an error.
     pub(crate) fn check<T>(reply: OwnerReply<T>) -> Result<T, Self> {
         match reply {

@@ -109,7 +109,12 @@ async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<S
             save(lane, work.campaign, last).await?;
             Ok(Step::Fed)
         }
-        Fed::Late => Ok(Step::Fed),
+        Fed::Late => {
+            tracing::warn!(
+                "rows were read too long ago by Redis's clock; does this machine's clock go right?"
+            );
+            Ok(Step::Full)
+        }
         // An earlier append of ours, whose answer was lost, or another's; opening again finds out.
         Fed::Elsewhere(last) => Err(LaneError::Reopen(format!(
             "campaign {} ends at {last:?}, not at {}",

@@ -8,7 +8,7 @@ use super::error::LaneError;
 use super::{Lane, controls, feed, forget_silent_members, rounds};
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::SnapshotTemplate;
-use campaign_core::ids::{CampaignId, Generation};
+use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_store::dispatches::{self, Work};
 use campaign_store::{campaigns, phone_numbers};
 use campaign_streams::StreamId;
@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 const WALK_EVERY: Duration = Duration::from_millis(250);
 /// The longest sleep while there is nothing to do.
 const IDLE_WALK_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two walks: a busy ledger asks for one with every batch.
+const WALK_SPACING: Duration = Duration::from_millis(20);
+/// How long a campaign is left alone whose step failed.
+const FAILED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How often members, leftovers and opt-outs are looked after.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(2);
 
@@ -32,6 +36,10 @@ pub(super) struct Open {
     pub(super) last: StreamId,
     /// The last outcome there was when its stream was first seen empty with nothing left to feed.
     pub(super) empty_since: Option<StreamId>,
+    /// The round is closed; what waits for the next was not due then.
+    pub(super) closed: bool,
+    /// How far a cancelled campaign's rows are swept.
+    pub(super) swept: Seq,
     pub(super) survey: Option<Survey>,
 }
 
@@ -43,6 +51,8 @@ pub(super) struct Keeper<'a> {
     pub(super) rate_per_second: u32,
     active: bool,
     housekeeping_at: Option<Instant>,
+    /// Campaigns whose step failed, and when.
+    failed: BTreeMap<CampaignId, Instant>,
 }
 
 /// Whether a step changed something that the next walk should see at once.
@@ -61,6 +71,7 @@ impl<'a> Keeper<'a> {
             rate_per_second: 0,
             active: true,
             housekeeping_at: None,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -76,6 +87,7 @@ impl<'a> Keeper<'a> {
             if self.walk().await? == Progress::Made {
                 continue;
             }
+            self.lane.pause(WALK_SPACING).await;
             let pause = if self.open.is_empty() {
                 IDLE_WALK_EVERY
             } else {
@@ -96,11 +108,30 @@ impl<'a> Keeper<'a> {
         let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
         self.keep_house(&current).await?;
         self.open.retain(|campaign, _| current.contains(campaign));
+        self.failed.retain(|campaign, _| current.contains(campaign));
         self.audiences.retain(&current);
+        // What people decided comes first, for every campaign: nothing that is slow or fails may delay a pause.
+        for work in &work {
+            controls::follow(self, work).await?;
+        }
         let mut progress = Progress::None;
-        for work in work {
-            if self.tend(&work).await? == Progress::Made {
-                progress = Progress::Made;
+        for work in &work {
+            if self
+                .failed
+                .get(&work.campaign)
+                .is_some_and(|at| at.elapsed() < FAILED_AGAIN_AFTER)
+            {
+                continue;
+            }
+            match self.tend(work).await {
+                Ok(Progress::Made) => progress = Progress::Made,
+                Ok(Progress::None) => {}
+                Err(error) if error.concerns_the_lane() => return Err(error),
+                Err(error) => {
+                    tracing::error!(campaign_id = %work.campaign, %error, "a campaign's step failed");
+                    self.open.remove(&work.campaign);
+                    self.failed.insert(work.campaign, Instant::now());
+                }
             }
         }
         Ok(progress)
@@ -128,13 +159,18 @@ impl<'a> Keeper<'a> {
         if work.finished {
             return Ok(Progress::None);
         }
-        if !self.open.contains_key(&work.campaign) {
+        let opened = self.open.get(&work.campaign).map(|open| open.generation);
+        if opened != Some(work.dispatch.generation) {
             self.open_in_lane(work).await?;
+            // It is released by what the next walk reads of its holds.
+            return Ok(Progress::Made);
         }
-        controls::follow(self, work).await?;
         self.survey(work).await?;
-        if controls::ends(work, Utc::now()) {
+        if controls::is_over(work.status) {
             return controls::sweep(self, work).await;
+        }
+        if controls::ends(work, Utc::now()) && work.pending + work.deferred > 0 {
+            return controls::expire(self, work).await;
         }
         if work.status == CampaignStatus::Sending && !work.dispatch.audience_complete {
             self.audiences.ensure(self.lane, work).await?;
@@ -174,6 +210,8 @@ impl<'a> Keeper<'a> {
                 controls,
                 last,
                 empty_since: None,
+                closed: false,
+                swept: Seq(0),
                 survey: None,
             },
         );

@@ -23,6 +23,8 @@ const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the ledger of a lane until the lane stops.
 pub(crate) async fn run(lane: Arc<Lane>) {
+    // A lane without its ledger must not go on, should this panic.
+    let _ends = lane.stop.clone().drop_guard();
     let mut ledger = Ledger {
         reader: OutcomeReader::new(&lane.sender.streams, &lane.lease.lane, BLOCK),
         caught_up_at: Instant::now(),
@@ -88,10 +90,7 @@ impl Ledger {
             Ok(applied) => self.tell(entries, applied).await,
             Err(LaneError::Store(error)) if error.is_data_error() => {
                 if let [single] = entries {
-                    self.set_aside(single, &error.to_string()).await?;
-                    let stripped = [apply::stripped(single)];
-                    let applied = apply::batch(&self.lane, &stripped, complete_as_of).await?;
-                    return self.tell(&stripped, applied).await;
+                    return self.apply_stripped(single, &error.to_string()).await;
                 }
                 let (first, second) = entries.split_at(entries.len() / 2);
                 Box::pin(self.apply(first, None)).await?;
@@ -99,6 +98,18 @@ impl Ledger {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// An outcome whose contents Postgres refuses: kept for a person, and applied without them. If even that is
+    /// refused, it goes; the end of the round finds its row without an outcome.
+    async fn apply_stripped(&mut self, entry: &OutcomeEntry, reason: &str) -> Result<(), LaneError> {
+        self.set_aside(entry, reason).await?;
+        let stripped = [apply::stripped(entry)];
+        let applied = match apply::batch(&self.lane, &stripped, None).await {
+            Err(LaneError::Store(error)) if error.is_data_error() => Applied::default(),
+            applied => applied?,
+        };
+        self.tell(&stripped, applied).await
     }
 
     /// What follows once a batch is in Postgres. Each part may be repeated: if any fails, the batch is read,

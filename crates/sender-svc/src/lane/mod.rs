@@ -84,12 +84,14 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             stop,
             look: Notify::new(),
         });
+        // However this ends, a panic included, the parts end with it and the lease is no longer prolonged.
+        let _ends = lane.stop.clone().drop_guard();
         let renewals = tokio::spawn(renew(lane.clone()).in_current_span());
         let ledger = tokio::spawn(ledger::run(lane.clone()).in_current_span());
         let hints = tokio::spawn(listen(lane.clone()).in_current_span());
         keep(&lane).await;
         lane.stop.cancel();
-        // A panic was reported where it happened; the lease ends by itself if it is not given back.
+        // A panic was reported where it happened.
         let _ = tokio::join!(renewals, ledger, hints);
         give_back(&lane).await;
         tracing::info!("the lane is given up");

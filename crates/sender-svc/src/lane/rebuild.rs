@@ -12,9 +12,10 @@ use super::apply::grace_over;
 use super::error::LaneError;
 use super::feed::BATCH_MAX;
 use super::rounds::is_applied;
-use campaign_core::ids::{CampaignId, Seq};
+use campaign_core::ids::CampaignId;
 use campaign_store::dispatches::Work;
 use campaign_store::lanes::{LaneGround, LaneMembership};
+use campaign_store::rounds::MaybeSent;
 use campaign_store::{commit, dispatches, lanes, rounds};
 use chrono::Utc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Marks the lane for building, because something in it is missing.
 pub(super) async fn call_for(lane: &Lane) -> Result<(), LaneError> {
+    // Members that have not noticed must not take while they no longer count as confirmed.
+    LaneError::check(lane.owner.unverify().await?)?;
     let mut transaction = lane.begin().await?;
     lanes::begin_rebuild(&mut transaction, &lane.lease.lane).await?;
     Ok(commit(transaction).await?)
@@ -39,16 +42,15 @@ pub(super) async fn run(lane: &Lane, identity: &str, ground: &LaneGround) -> Res
             call_for(lane).await?;
         }
         let work = read_work(lane).await?;
-        let outstanding = work
-            .iter()
-            .any(|work| work.pending > 0 && work.dispatch.enqueued_seq > Seq(0));
+        // Even where nothing is recorded as fed: the feeder appends first and records then.
+        let outstanding = work.iter().any(|work| work.pending > 0);
         let vanished = if outstanding {
             wait_for_members(lane, identity).await?
         } else {
             Vec::new()
         };
         wait_for_ledger(lane).await?;
-        open_new_rounds(lane, identity, &vanished).await?;
+        open_new_rounds(lane, identity, &vanished, ground.behind + started.elapsed()).await?;
     }
     drop_everything(lane).await?;
     verify(lane, identity).await?;
@@ -121,10 +123,15 @@ async fn still_here(lane: &Lane, identity: &str) -> Result<(), LaneError> {
 
 /// One transaction: what may have been sent becomes uncertain, everything else unfinished goes in a new
 /// round, vanished members are forgotten, the identity is stored.
-async fn open_new_rounds(lane: &Lane, identity: &str, vanished: &[LaneMembership]) -> Result<(), LaneError> {
+async fn open_new_rounds(
+    lane: &Lane,
+    identity: &str,
+    vanished: &[LaneMembership],
+    behind: Duration,
+) -> Result<(), LaneError> {
     let work = read_work(lane).await?;
     let mut transaction = lane.begin().await?;
-    let ground = lanes::ground(&mut transaction, &lane.lease.lane).await?;
+    lanes::allow_long_statements(&mut transaction).await?;
     let status = lanes::list(&mut transaction).await?;
     let rate = status
         .iter()
@@ -132,29 +139,18 @@ async fn open_new_rounds(lane: &Lane, identity: &str, vanished: &[LaneMembership
         .map_or(1, |status| i64::from(status.throughput_per_second));
     // What vanished members can have taken since the ledger last knew everything, and had in hand then.
     let in_hand: i64 = vanished.iter().map(|member| i64::from(member.concurrency)).sum();
-    let since = (ground.behind + lane.sender.grace).as_secs_f64().ceil() as i64;
+    let seconds = behind.as_secs_f64().ceil() as i64;
+    let maybe_sent = if vanished.is_empty() {
+        MaybeSent::Nothing
+    } else {
+        MaybeSent::Rows(rate.saturating_mul(seconds).saturating_add(in_hand))
+    };
     let mut uncertain = 0;
     for work in &work {
-        let sent_up_to = if vanished.is_empty() {
-            Seq(0)
-        } else {
-            let dispatch = dispatches::lock(&mut transaction, work.campaign).await?;
-            let settled = rounds::highest_settled(&mut transaction, work.campaign, &dispatch).await?;
-            Seq(settled
-                .0
-                .saturating_add(rate.saturating_mul(since))
-                .saturating_add(in_hand))
-        };
         let now = Utc::now();
-        uncertain += rounds::rebuild(
-            &mut transaction,
-            work.campaign,
-            sent_up_to,
-            BATCH_MAX,
-            now,
-            grace_over(lane),
-        )
-        .await?;
+        let (campaign, grace_over) = (work.campaign, grace_over(lane));
+        uncertain +=
+            rounds::rebuild(&mut transaction, campaign, maybe_sent, BATCH_MAX, now, grace_over).await?;
     }
     let forgotten: Vec<_> = vanished.iter().map(|member| member.instance).collect();
     lanes::forget_members(&mut transaction, &lane.lease.lane, &forgotten).await?;

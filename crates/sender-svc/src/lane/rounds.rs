@@ -2,17 +2,18 @@
 
 use super::Lane;
 use super::apply::grace_over;
+use super::controls;
 use super::error::LaneError;
 use super::keeper::{Keeper, Progress};
 use campaign_core::campaign::OnUncertain;
 use campaign_core::message::MessageState;
 use campaign_store::counters::CounterDelta;
-use campaign_store::dispatches::Work;
+use campaign_store::dispatches::{Dispatch, Work};
 use campaign_store::requests::{self, Request, RequestKind};
 use campaign_store::rounds::{self as rows, Again, Why};
-use campaign_store::{Connection, campaigns, commit, counters, dispatches, messages, reports};
+use campaign_store::{Connection, campaigns, commit, counters, dispatches, lanes, messages};
 use campaign_streams::StreamId;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 /// Rows that one request changes in one transaction.
 const REQUEST_BATCH_MAX: usize = 5_000;
@@ -25,6 +26,7 @@ pub(super) async fn is_applied(lane: &Lane, outcome: StreamId) -> Result<bool, L
 
 /// Everything of the round is fed. Ends it once the lane is empty and every outcome is applied.
 pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+    let now = Utc::now();
     let Some(open) = keeper.open.get_mut(&work.campaign) else {
         return Ok(Progress::None);
     };
@@ -35,37 +37,44 @@ pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progres
         open.empty_since = None;
         return Ok(Progress::None);
     }
-    // The survey saw the stream empty and the last outcome in one step: whatever the round reported is not
-    // behind that one.
-    let last_outcome = *open.empty_since.get_or_insert(survey.last_outcome);
-    if !is_applied(keeper.lane, last_outcome).await? {
+    // The round is closed already; what waits for the next is not due.
+    if open.closed && work.pending == 0 && work.next_again.is_some_and(|due| due > now) {
         return Ok(Progress::None);
     }
-    close(keeper, work).await
+    let newest = survey.last_outcome;
+    // The survey saw the stream empty and the last outcome in one step: whatever the round reported is not
+    // behind that one.
+    let last_of_round = *open.empty_since.get_or_insert(newest);
+    if !is_applied(keeper.lane, last_of_round).await? {
+        return Ok(Progress::None);
+    }
+    // What is sent again by itself must know of every outcome there is now, not only of the round's.
+    let resend = work.on_uncertain == OnUncertain::Resend;
+    if resend && !is_applied(keeper.lane, newest).await? {
+        return Ok(Progress::None);
+    }
+    close(keeper, work, resend, now).await
 }
 
 /// Ends the round in one transaction, and begins the next if any row is due.
-async fn close(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+async fn close(
+    keeper: &mut Keeper<'_>,
+    work: &Work,
+    resend: bool,
+    now: DateTime<Utc>,
+) -> Result<Progress, LaneError> {
     let lane = keeper.lane;
-    let now = Utc::now();
     let mut transaction = lane.begin().await?;
     let dispatch = dispatches::lock(&mut transaction, work.campaign).await?;
     if dispatch.generation != work.dispatch.generation {
         return Ok(Progress::Made);
     }
-    let lost = if work.pending > 0 {
-        rows::mark_lost(&mut transaction, work.campaign, &dispatch, now, grace_over(lane)).await?
-    } else {
-        0
-    };
+    let lost = mark_lost(lane, &mut transaction, work, &dispatch, now).await?;
     rows::close(&mut transaction, work.campaign).await?;
-    let resend = work.on_uncertain == OnUncertain::Resend
+    let resend = resend
+        && rows::uncertain_is_due(&mut transaction, work.campaign, now).await?
         && rows::webhooks_are_complete(&mut transaction, work.campaign, now - lane.sender.grace).await?;
-    let reopened = if work.next_again.is_some_and(|due| due <= now) {
-        rows::open_next(&mut transaction, work.campaign, &dispatch, now, resend).await?
-    } else {
-        0
-    };
+    let reopened = rows::open_next(&mut transaction, work.campaign, &dispatch, now, resend).await?;
     commit(transaction).await?;
     if lost > 0 {
         tracing::error!(campaign_id = %work.campaign, messages = lost, "messages were fed and left no outcome");
@@ -75,25 +84,48 @@ async fn close(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneErr
         keeper.open.remove(&work.campaign);
         return Ok(Progress::Made);
     }
-    finish_if_settled(keeper, work).await
+    if let Some(open) = keeper.open.get_mut(&work.campaign) {
+        open.closed = true;
+    }
+    finish_if_settled(keeper, work, now).await
+}
+
+/// What was fed in the round, is still pending although the lane is empty, and left no outcome.
+async fn mark_lost(
+    lane: &Lane,
+    connection: &mut Connection,
+    work: &Work,
+    dispatch: &Dispatch,
+    now: DateTime<Utc>,
+) -> Result<usize, LaneError> {
+    if counters::unsettled(&mut *connection, work.campaign).await? == 0 {
+        return Ok(0);
+    }
+    lanes::allow_long_statements(&mut *connection).await?;
+    Ok(rows::mark_lost(connection, work.campaign, dispatch, now, grace_over(lane)).await?)
 }
 
 /// Sets the campaign finished if nothing waits any more, and takes it out of the lane.
-pub(super) async fn finish_if_settled(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
+pub(super) async fn finish_if_settled(
+    keeper: &mut Keeper<'_>,
+    work: &Work,
+    now: DateTime<Utc>,
+) -> Result<Progress, LaneError> {
     let lane = keeper.lane;
-    let now = Utc::now();
     let mut transaction = lane.begin().await?;
+    if controls::is_over(work.status) {
+        rows::end(&mut transaction, work.campaign).await?;
+    }
     rows::release_uncertain(&mut transaction, work.campaign, now).await?;
     let waiting = rows::any_waiting(&mut transaction, work.campaign).await?;
-    let progress = reports::progress(&mut transaction, work.campaign).await?;
-    let unsettled = progress.count(MessageState::Pending) + progress.count(MessageState::Deferred);
+    let unsettled = counters::unsettled(&mut transaction, work.campaign).await?;
     if waiting || unsettled > 0 {
         commit(transaction).await?;
         return Ok(Progress::None);
     }
     campaigns::set_finished(&mut transaction, work.campaign, Some(now)).await?;
     commit(transaction).await?;
-    tracing::info!(campaign_id = %work.campaign, recipients = progress.total, "the campaign is finished");
+    tracing::info!(campaign_id = %work.campaign, "the campaign is finished");
     metrics::counter!("campaigns_finished_total").increment(1);
     LaneError::check(lane.owner.close(&[work.campaign]).await?)?;
     keeper.open.remove(&work.campaign);
@@ -108,7 +140,8 @@ pub(super) async fn apply_requests(lane: &Lane, work: &Work) -> Result<(), LaneE
     };
     for request in waiting {
         let mut transaction = lane.begin().await?;
-        let affected = apply_request(&mut transaction, &request).await?;
+        lanes::allow_long_statements(&mut transaction).await?;
+        let affected = apply_request(&mut transaction, work, &request).await?;
         requests::mark_applied(&mut transaction, request.id, affected).await?;
         if work.finished {
             // Its keys are gone from the lane, so what goes again must do so in a round of its own.
@@ -125,12 +158,20 @@ pub(super) async fn apply_requests(lane: &Lane, work: &Work) -> Result<(), LaneE
     Ok(())
 }
 
-async fn apply_request(connection: &mut Connection, request: &Request) -> Result<i64, LaneError> {
+async fn apply_request(
+    connection: &mut Connection,
+    work: &Work,
+    request: &Request,
+) -> Result<i64, LaneError> {
     let (state, wanted) = match request.kind {
         RequestKind::ResendUncertain => (MessageState::Uncertain, None),
         RequestKind::WriteOffUncertain => (MessageState::Uncertain, Some(MessageState::Failed)),
         RequestKind::ResendFailed => (MessageState::Failed, None),
     };
+    // What was cancelled or has expired is not sent again, whoever asked before it was.
+    if wanted.is_none() && controls::ends(work, Utc::now()) {
+        return Ok(0);
+    }
     let seqs = messages::seqs_in_state(
         &mut *connection,
         request.campaign,
