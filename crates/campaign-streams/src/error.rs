@@ -31,6 +31,11 @@ pub enum StreamsError {
 }
 
 impl StreamsError {
+    /// Whether Redis refused because it is out of memory: nothing was written.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.code() == Some("OOM"))
+    }
+
     pub(crate) fn undecodable(what: &'static str, problem: impl std::fmt::Display) -> Self {
         Self::Undecodable {
             what,

@@ -23,7 +23,7 @@ mod owner;
 mod script;
 
 pub use member::{LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
-pub use outcomes::{OutcomeEntry, OutcomeReader};
+pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
 pub use owner::{
     Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey, tell_optout,
 };

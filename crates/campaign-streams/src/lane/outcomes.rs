@@ -28,6 +28,15 @@ pub struct OutcomeEntry {
     pub trace: String,
 }
 
+/// What one read found.
+#[derive(Debug, Clone)]
+pub struct OutcomeBatch {
+    /// The outcomes that could be read, oldest first.
+    pub outcomes: Vec<OutcomeEntry>,
+    /// Whether there was nothing more in the stream.
+    pub complete: bool,
+}
+
 impl OutcomeReader {
     /// A reader that waits up to `block` for something to come.
     pub fn new(streams: &Streams, lane: &LaneId, block: Duration) -> Self {
@@ -42,7 +51,7 @@ impl OutcomeReader {
     /// The first `most` outcomes there are; waits for one if there is none. What was read stays until
     /// [`Self::delete`], so reading again gives it again. An entry that cannot be read goes to the dead
     /// letters and is left out.
-    pub async fn read(&mut self, most: usize) -> Result<Vec<OutcomeEntry>> {
+    pub async fn read(&mut self, most: usize) -> Result<OutcomeBatch> {
         let mut connection = self.connected().await?;
         let reply: redis::RedisResult<Value> = redis::cmd("XREAD")
             .arg("COUNT")
@@ -61,6 +70,7 @@ impl OutcomeReader {
                 return Err(error.into());
             }
         };
+        let complete = raw.len() < most;
         let mut outcomes = Vec::with_capacity(raw.len());
         let mut refused = None;
         for entry in raw {
@@ -76,7 +86,7 @@ impl OutcomeReader {
         }
         match refused {
             Some(error) if outcomes.is_empty() => Err(error),
-            _ => Ok(outcomes),
+            _ => Ok(OutcomeBatch { outcomes, complete }),
         }
     }
 

@@ -1,15 +1,17 @@
 //! A lane as its owner sees it: build, feed, survey, hold. Every call carries the owner's epoch.
 
 use super::PARKED_CONSUMER;
-use super::script::{ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, OPEN, RATE, SURVEY, UNVERIFY, VERIFY};
+use super::script::{
+    ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, MEMBERS, OPEN, OPTOUT, RATE, SPAN, SURVEY, UNVERIFY, VERIFY,
+};
 use crate::connection::ManagedConnection;
+use crate::entry::{array, text};
 use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
 use campaign_core::contracts::{MESSAGE_GROUP, QueuedMessage, SnapshotTemplate};
 use campaign_core::ids::{CampaignId, Generation, InstanceId, LaneId, Seq};
 use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
-use redis::ScriptInvocation;
-use std::collections::HashMap;
+use redis::{ScriptInvocation, Value};
 use std::time::Duration;
 
 /// Most abandoned entries that one survey settles for each consumer.
@@ -295,7 +297,8 @@ impl LaneOwner {
         Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
-    /// Where the outcomes begin and end: the first one there is, and the last id ever written.
+    /// Where the outcomes begin and end, on a verified lane or not: the first one there is, and the last id ever
+    /// written.
     pub async fn outcomes_span(&self) -> Result<(Option<StreamId>, StreamId)> {
         let mut connection = self.connection.clone();
         let first: redis::streams::StreamRangeReply = redis::cmd("XRANGE")
@@ -320,26 +323,20 @@ impl LaneOwner {
     }
 
     /// Instances that may take, and how long ago each last asked (none: never since it was admitted).
-    pub async fn members_seen(&self) -> Result<Vec<(InstanceId, Option<Duration>)>> {
-        let mut connection = self.connection.clone();
-        let (members, header, time): (HashMap<String, String>, HashMap<String, String>, (u64, u64)) =
-            redis::pipe()
-                .cmd("HGETALL")
-                .arg(self.keys.members())
-                .cmd("HGETALL")
-                .arg(self.keys.header())
-                .cmd("TIME")
-                .query_async(&mut connection)
-                .await?;
-        let now_ms = time.0 * 1000 + time.1 / 1000;
-        let seen = |instance: &str| {
-            let at_ms: u64 = header.get(&format!("seen:{instance}"))?.parse().ok()?;
-            Some(Duration::from_millis(now_ms.saturating_sub(at_ms)))
-        };
-        let instances = members
-            .keys()
-            .filter_map(|name| Some((name.parse().ok()?, seen(name))));
-        Ok(instances.collect())
+    pub async fn members_seen(&self) -> Result<OwnerReply<Vec<(InstanceId, Option<Duration>)>>> {
+        let mut call = MEMBERS.key(self.keys.header());
+        call.key(self.keys.members()).arg(self.epoch);
+        self.invoke(&call, |answer| {
+            answer.list()?.into_iter().map(read_member).collect()
+        })
+        .await
+    }
+
+    /// The first outcome that is not applied, if there is any.
+    pub async fn first_outcome(&self) -> Result<OwnerReply<Option<StreamId>>> {
+        let mut call = SPAN.key(self.keys.header());
+        call.key(self.keys.outcomes()).arg(self.epoch);
+        self.invoke(&call, |answer| Ok(answer.text()?.parse().ok())).await
     }
 
     /// Forgets opt-outs older than `before`: no message was fed before them.
@@ -376,18 +373,22 @@ pub async fn tell_optout(
 ) -> Result<()> {
     let mut connection = streams.pooled().await?;
     for lane in lanes {
-        let key = streams.keys().lane(lane).optouts();
-        let mut command = redis::cmd(if stop { "ZADD" } else { "ZREM" });
-        command.arg(key);
-        if stop {
-            command.arg(at.timestamp_millis());
-        }
-        command
-            .arg(phone.to_string())
-            .query_async::<()>(&mut connection)
-            .await?;
+        let mut call = OPTOUT.key(streams.keys().lane(lane).optouts());
+        call.arg(i32::from(stop))
+            .arg(at.timestamp_millis())
+            .arg(phone.to_string());
+        call.invoke_async::<Value>(&mut connection).await?;
     }
     Ok(())
+}
+
+fn read_member(member: Value) -> Result<(InstanceId, Option<Duration>)> {
+    let mut parts = array(member, "member")?.into_iter();
+    let mut next = || text(parts.next().unwrap_or(Value::Nil), "member");
+    let instance = next()?
+        .parse()
+        .map_err(|error| StreamsError::undecodable("instance", error))?;
+    Ok((instance, next()?.parse().ok().map(Duration::from_millis)))
 }
 
 fn read<T>(mut answer: Answer, rest: impl FnOnce(&mut Answer) -> Result<T>) -> Result<OwnerReply<T>> {

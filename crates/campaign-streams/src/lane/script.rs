@@ -6,28 +6,35 @@ use redis::{Script, Value};
 use std::sync::LazyLock;
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal),+ $(,)?) => {
+    ($flags:literal: $($name:ident = $file:literal),+ $(,)?) => {
         $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            // The first line declares a script without `allow-oom`: a Redis out of memory refuses it whole.
-            Script::new(concat!("#!lua\n", include_str!("scripts/prelude.lua"), include_str!($file)))
+            Script::new(concat!("#!lua", $flags, "\n", include_str!("scripts/prelude.lua"), include_str!($file)))
         });)+
     };
 }
 
-scripts! {
-    ADOPT = "scripts/adopt.lua",
-    CLOSE = "scripts/close.lua",
-    CONTROL = "scripts/control.lua",
+// Without `allow-oom` a Redis out of memory refuses the script whole: nothing is half done.
+scripts! { "":
     FEED = "scripts/feed.lua",
-    MEMBER = "scripts/member.lua",
     OPEN = "scripts/open.lua",
-    RATE = "scripts/rate.lua",
     RECOVER = "scripts/recover.lua",
     SETTLE = "scripts/settle.lua",
     SURVEY = "scripts/survey.lua",
     TAKE = "scripts/take.lua",
-    UNVERIFY = "scripts/unverify.lua",
     VERIFY = "scripts/verify.lua",
+}
+
+// These free memory, read, or write a few bytes that people wait for: a pause, an opt-out.
+scripts! { " flags=allow-oom":
+    ADOPT = "scripts/adopt.lua",
+    CLOSE = "scripts/close.lua",
+    CONTROL = "scripts/control.lua",
+    MEMBER = "scripts/member.lua",
+    MEMBERS = "scripts/members.lua",
+    OPTOUT = "scripts/optout.lua",
+    RATE = "scripts/rate.lua",
+    SPAN = "scripts/span.lua",
+    UNVERIFY = "scripts/unverify.lua",
 }
 
 /// A script's answer: a word, and what follows it.

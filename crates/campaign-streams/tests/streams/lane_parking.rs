@@ -137,8 +137,14 @@ async fn a_survey_leaves_parked_entries_alone_and_sets_missing_alarms() {
         ),
         (3, 2, 0, 0)
     );
-    member.take_all(1).await;
+    assert_eq!(member.take_all(1).await[0].id, id(1, 3));
     assert!(member.take(5).await.0.is_empty(), "their alarms are far off");
+    let survey = ground.survey(campaign, Duration::ZERO).await;
+    assert_eq!(
+        (survey.parked, survey.reclaimed),
+        (2, 1),
+        "only what was in hand is lost"
+    );
 
     let () = raw(&ground.redis, &["ZREM", &ground.keys.alarms(campaign), "1-2"]).await;
     ground.survey(campaign, Duration::from_mins(1)).await;
