@@ -71,11 +71,13 @@ async fn live_through_a_round(ground: &Ground) {
     granted(ground.owner.set_member(other.instance, None).await);
 
     let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
-    let read = reader.read(100).await.expect("read");
+    let read = reader.read(100).await.expect("read").outcomes;
     reader
         .delete(&read.iter().map(|entry| entry.id).collect::<Vec<_>>())
         .await
         .expect("deleted");
+    assert_eq!(granted(ground.owner.first_outcome().await), None);
+    assert_eq!(granted(ground.owner.members_seen().await).len(), 1);
     let stray = entries(1, 9..=9);
     granted(
         ground
@@ -151,6 +153,6 @@ async fn scripts_declare_every_key_they_touch() {
             }
         }
     }
-    assert_eq!(scripts.len(), 13, "every script of the lane ran");
+    assert_eq!(scripts.len(), 16, "every script of the lane ran");
     assert!(touched > 100, "{touched}");
 }

@@ -1,8 +1,8 @@
 //! P3, P9: a Redis out of memory refuses take, settle and feed whole, lets the ledger drain, and goes on.
 
-use crate::ground::{Ground, OPTOUTS_KEPT, accepted, entries, failed, granted, id, raw};
+use crate::ground::{Ground, OPTOUTS_KEPT, RUNS, accepted, entries, failed, granted, id, phone, raw};
 use campaign_streams::StreamsError;
-use campaign_streams::lane::{Fed, OutcomeReader};
+use campaign_streams::lane::{Fed, LaneControls, OutcomeReader, tell_optout};
 use chrono::Utc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn a_redis_out_of_memory_refuses_steps_whole_and_lets_the_ledger_drain() {
     assert_eq!(ground.digest().await, before, "not a byte changed");
 
     let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
-    let read = reader.read(10).await.expect("reading is allowed");
+    let read = reader.read(10).await.expect("reading is allowed").outcomes;
     reader.delete(&[read[0].id]).await.expect("deleting is allowed");
     assert!(ground.outcomes().await.is_empty());
 
@@ -73,7 +73,7 @@ async fn a_poison_outcome_does_not_stop_a_full_redis_from_draining() {
     let () = raw(&ground.redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
 
     let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
-    let read = reader.read(10).await.expect("the other one is read");
+    let read = reader.read(10).await.expect("the other one is read").outcomes;
     assert_eq!(
         read.iter().map(|entry| Some(entry.id)).collect::<Vec<_>>(),
         settled.published
@@ -83,4 +83,26 @@ async fn a_poison_outcome_does_not_stop_a_full_redis_from_draining() {
         is_out_of_memory(reader.read(10).await),
         "alone, it is an error to wait out"
     );
+}
+
+/// P8: people can hold a campaign, opt out and cancel also while Redis is full.
+#[tokio::test]
+async fn a_full_redis_takes_holds_optouts_and_the_end_of_campaigns() {
+    let ground = Ground::new().await;
+    let campaign = ground.open_with(1, 3).await;
+    let limit =
+        async |bytes: &str| -> () { raw(&ground.redis, &["CONFIG", "SET", "maxmemory", bytes]).await };
+    limit("1").await;
+    let held = LaneControls { held: true, ..RUNS };
+    granted(ground.owner.control(campaign, &held).await);
+    let lanes = std::slice::from_ref(&ground.lane);
+    tell_optout(&ground.streams, lanes, &phone(2), true, Utc::now())
+        .await
+        .expect("told");
+    let optouts: u64 = raw(&ground.redis, &["ZCARD", &ground.keys.optouts()]).await;
+    assert_eq!(optouts, 1);
+    let written: String = raw(&ground.redis, &["HGET", &ground.keys.snapshot(campaign), "held"]).await;
+    assert_eq!(written, "1");
+    granted(ground.owner.close(&[campaign]).await);
+    assert_eq!(ground.outstanding(campaign).await, 0);
 }

@@ -182,7 +182,7 @@ async fn outcomes_are_read_from_the_head_until_they_are_deleted() {
     let mut member = ground.member().await;
     let campaign = ground.open_with(1, 2).await;
     let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
-    assert!(reader.read(10).await.expect("Redis answers").is_empty());
+    assert!(reader.read(10).await.expect("Redis answers").outcomes.is_empty());
     let outcomes = ground.keys.outcomes();
     let poison: String = raw(&ground.redis, &["XADD", &outcomes, "*", "body", "not JSON"]).await;
     member.take_all(2).await;
@@ -190,7 +190,7 @@ async fn outcomes_are_read_from_the_head_until_they_are_deleted() {
         .settle(&[accepted(campaign, id(1, 1)), failed(campaign, id(1, 2))])
         .await;
 
-    let read = reader.read(10).await.expect("Redis answers");
+    let read = reader.read(10).await.expect("Redis answers").outcomes;
     let ids: Vec<_> = read.iter().map(|entry| Some(entry.id)).collect();
     assert_eq!(ids, settled.published, "the poison did not fail the batch");
     let letters = campaign_streams::dead_letters::list(&ground.streams, None, 10)
@@ -199,10 +199,11 @@ async fn outcomes_are_read_from_the_head_until_they_are_deleted() {
     assert_eq!((letters.len(), &letters[0].letter.id), (1, &poison));
 
     assert_eq!(
-        reader.read(10).await.expect("Redis answers").len(),
+        reader.read(10).await.expect("Redis answers").outcomes.len(),
         2,
         "until it is deleted"
     );
+    assert_eq!(granted(ground.owner.first_outcome().await), Some(read[0].id));
     reader.delete(&[read[0].id]).await.expect("deleted");
     let span = ground.owner.outcomes_span().await.expect("Redis answers");
     assert_eq!(
@@ -245,7 +246,7 @@ async fn events_concern_no_entry() {
         "it may ask to join before it is a member"
     );
     let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
-    let read = reader.read(10).await.expect("Redis answers");
+    let read = reader.read(10).await.expect("Redis answers").outcomes;
     assert_eq!((&read[0].outcome, &read[0].trace), (&joining, &trace));
     assert_eq!(ground.outcomes().await.len(), 2);
 }

@@ -1,6 +1,6 @@
 //! Taking: who may, from which campaigns, and what goes with it.
 
-use crate::ground::{Ground, Member, RUNS, lane_id, opening, phone, raw, streams};
+use crate::ground::{Ground, Member, RUNS, granted, lane_id, opening, phone, raw, streams};
 use campaign_core::ids::CampaignId;
 use campaign_streams::lane::{LaneControls, LaneOwner, OwnerReply, Step, Take, Wait, tell_optout};
 use chrono::{TimeDelta, Utc};
@@ -282,7 +282,7 @@ async fn a_slowed_lane_gives_nothing_until_its_pause_is_over() {
 async fn members_are_seen_when_admitted_and_whenever_they_ask() {
     let ground = Ground::new().await;
     let mut member = ground.member().await;
-    let seen = async || ground.owner.members_seen().await.expect("Redis answers");
+    let seen = async || granted(ground.owner.members_seen().await);
     let verified = ground
         .owner
         .verify(&ground.identity, 10, &[member.instance])
