@@ -211,7 +211,7 @@ fn lost(lease: &Lease) -> StoreError {
 
 /// Lets the statements of this transaction take long: walking a campaign of millions, once, when Redis was lost.
 pub async fn allow_long_statements(connection: &mut Connection) -> Result<()> {
-    sqlx::query("-- lanes.allow_long_statements\nSET LOCAL statement_timeout = '10min'")
+    sqlx::query("-- lanes.allow_long_statements\nSELECT set_config('statement_timeout', '10min', true)")
         .execute(connection)
         .await?;
     Ok(())

@@ -37,6 +37,23 @@ pub struct OutcomeBatch {
     pub complete: bool,
 }
 
+impl std::ops::Deref for OutcomeBatch {
+    type Target = [OutcomeEntry];
+
+    fn deref(&self) -> &Self::Target {
+        &self.outcomes
+    }
+}
+
+impl IntoIterator for OutcomeBatch {
+    type Item = OutcomeEntry;
+    type IntoIter = std::vec::IntoIter<OutcomeEntry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.outcomes.into_iter()
+    }
+}
+
 impl OutcomeReader {
     /// A reader that waits up to `block` for something to come.
     pub fn new(streams: &Streams, lane: &LaneId, block: Duration) -> Self {

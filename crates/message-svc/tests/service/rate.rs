@@ -22,7 +22,8 @@ async fn three_replicas_use_the_rate_and_never_exceed_it() {
         services.push(Service::simulating(&redis.url()).await);
     }
     wait_for(PATIENCE, "three members", async || {
-        (owner.hold.members_seen().await.unwrap().len() == 3).then_some(())
+        let seen = owner.hold.members_seen().await.unwrap();
+        matches!(seen, campaign_streams::lane::OwnerReply::Ok(members) if members.len() == 3).then_some(())
     })
     .await;
     owner.feed(campaign, 1, 1, 300).await;

@@ -51,7 +51,7 @@ impl From<StoreError> for Stop {
                     .collect();
                 Problem::conflict(error.to_string())
                     .kind("/problems/illegal-transition", "Illegal state transition")
-                    .extension("status", illegal.from.as_str())
+                    .extension("campaign_status", illegal.from.as_str())
                     .extension("allowed", allowed)
             }
             StoreError::NotFound { .. } => Problem::not_found(error.to_string()),

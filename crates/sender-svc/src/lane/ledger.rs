@@ -6,7 +6,7 @@ use crate::lane::error::LaneError;
 use campaign_core::contracts::DeadLetter;
 use campaign_store::lanes;
 use campaign_streams::Traced;
-use campaign_streams::lane::{OutcomeEntry, OutcomeReader, directory, tell_optout};
+use campaign_streams::lane::{OutcomeBatch, OutcomeEntry, OutcomeReader, directory, tell_optout};
 use campaign_streams::{StreamId, dead_letters};
 use chrono::Utc;
 use std::sync::Arc;
@@ -54,8 +54,10 @@ struct Ledger {
 impl Ledger {
     async fn step(&mut self) -> Result<(), LaneError> {
         let asked = Instant::now();
-        let entries = self.reader.read(BATCH_MAX).await?;
-        let complete = entries.len() < BATCH_MAX;
+        let OutcomeBatch {
+            outcomes: entries,
+            complete,
+        } = self.reader.read(BATCH_MAX).await?;
         if entries.is_empty() {
             return self.record_caught_up(asked).await;
         }
@@ -141,7 +143,17 @@ impl Ledger {
             .into_iter()
             .map(|event| Traced::new(event, None))
             .collect();
-        self.lane.sender.publish(&events).await?;
+        match self.lane.sender.publish(&events).await {
+            // The outcomes must go, or nothing ever frees memory. Outsiders catch up from Postgres.
+            Err(error) if error.is_out_of_memory() => {
+                tracing::warn!(
+                    events = events.len(),
+                    "Redis is out of memory; the outside is not told"
+                );
+                metrics::counter!("message_events_dropped_total").increment(events.len() as u64);
+            }
+            told => told?,
+        }
         let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
         self.reader.delete(&ids).await?;
         Ok(())
@@ -162,6 +174,10 @@ impl Ledger {
             reason: reason.to_owned(),
             fields: vec![("body".to_owned(), body)],
         };
-        Ok(dead_letters::keep(&self.lane.sender.streams, &letter).await?)
+        match dead_letters::keep(&self.lane.sender.streams, &letter).await {
+            // The log has it; it must not keep Redis from draining.
+            Err(error) if error.is_out_of_memory() => Ok(()),
+            kept => Ok(kept?),
+        }
     }
 }

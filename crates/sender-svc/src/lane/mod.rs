@@ -193,7 +193,7 @@ async fn give_back(lane: &Lane) {
 /// between; one that comes back joins again.
 pub(crate) async fn forget_silent_members(lane: &Lane) -> Result<(), LaneError> {
     let silent_after = lane.sender.grace * MEMBER_SILENT_GRACES;
-    let admitted = lane.owner.members_seen().await?;
+    let admitted = LaneError::check(lane.owner.members_seen().await?)?;
     let mut silent: BTreeSet<InstanceId> = admitted
         .iter()
         .filter(|(_, seen)| seen.is_none_or(|ago| ago > silent_after))
@@ -202,22 +202,26 @@ pub(crate) async fn forget_silent_members(lane: &Lane) -> Result<(), LaneError> 
     for instance in &silent {
         LaneError::check(lane.owner.set_member(*instance, None).await?)?;
     }
-    let mut transaction = lane.begin().await?;
     let known: BTreeSet<InstanceId> = admitted.iter().map(|(instance, _)| *instance).collect();
-    for member in lanes::members(&mut transaction, &lane.lease.lane).await? {
-        // Recorded, never admitted, and its join is older than that: it never came back for its answer.
-        if !known.contains(&member.instance) && member.joined_ago > silent_after {
-            silent.insert(member.instance);
-        }
+    let recorded = {
+        let mut connection = lane.sender.store.connection().await?;
+        lanes::members(&mut connection, &lane.lease.lane).await?
+    };
+    // Recorded, never admitted, and its join is older than that: it never came back for its answer.
+    let unanswered = recorded
+        .iter()
+        .filter(|member| !known.contains(&member.instance) && member.joined_ago > silent_after);
+    silent.extend(unanswered.map(|member| member.instance));
+    if silent.is_empty() {
+        return Ok(());
     }
     let silent: Vec<_> = silent.into_iter().collect();
+    let mut transaction = lane.begin().await?;
     lanes::forget_members(&mut transaction, &lane.lease.lane, &silent).await?;
     commit(transaction).await?;
-    if !silent.is_empty() {
-        tracing::info!(
-            members = silent.len(),
-            "members that were long silent are forgotten"
-        );
-    }
+    tracing::info!(
+        members = silent.len(),
+        "members that were long silent are forgotten"
+    );
     Ok(())
 }

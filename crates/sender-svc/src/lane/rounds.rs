@@ -20,7 +20,7 @@ const REQUEST_BATCH_MAX: usize = 5_000;
 
 /// Whether the ledger has applied everything up to `outcome`: it deletes what it has applied.
 pub(super) async fn is_applied(lane: &Lane, outcome: StreamId) -> Result<bool, LaneError> {
-    let (first, _) = lane.owner.outcomes_span().await?;
+    let first = LaneError::check(lane.owner.first_outcome().await?)?;
     Ok(first.is_none_or(|first| first > outcome))
 }
 

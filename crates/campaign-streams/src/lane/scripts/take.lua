@@ -19,8 +19,8 @@ redis.call('HSET', header, 'seen:' .. instance, whole(now / 1000))
 local not_before = tonumber(fields[7] or '0')
 if now < not_before then return { 'ok', whole(not_before - now), {}, {} } end
 
--- One token, and 20 ms of the rate: a taker that is up to 20 ms late wastes nothing.
-local capacity = 1 + rate * 0.02
+-- One token, and 10 ms of the rate: a taker that is up to 10 ms late wastes nothing.
+local capacity = 1 + rate * 0.01
 local elapsed = math.max(0, now - tonumber(fields[5] or '0'))
 local tokens = math.min(capacity, tonumber(fields[4] or '0') + elapsed * rate / 1000000)
 local system = tonumber(fields[6] or '0')

@@ -162,7 +162,7 @@ pub(crate) fn not_now(campaign: &Campaign, held: bool, action: &str) -> Stop {
         allowed.join(", ")
     ))
     .kind("/problems/illegal-transition", "Illegal state transition")
-    .extension("status", campaign.status.as_str())
+    .extension("campaign_status", campaign.status.as_str())
     .extension("allowed", allowed)
     .into()
 }
