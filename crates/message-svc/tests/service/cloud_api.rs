@@ -28,6 +28,8 @@ struct Answers {
     errors: BTreeMap<String, Vec<i64>>,
     /// Recipients whose requests are never answered.
     silent: Vec<String>,
+    /// How long every answer takes.
+    latency: Duration,
     /// By callback data: requests that came.
     requests: BTreeMap<String, usize>,
     times: Vec<Instant>,
@@ -58,22 +60,30 @@ impl WhatsApp {
         self.answers.lock().unwrap().silent.push(phone_of(seq));
     }
 
+    pub(crate) fn answer_after(&self, latency: Duration) {
+        self.answers.lock().unwrap().latency = latency;
+    }
+
     pub(crate) fn requests(&self) -> BTreeMap<String, usize> {
         self.answers.lock().unwrap().requests.clone()
     }
 
     pub(crate) fn flags(&self) -> [String; 7] {
-        flags(self.addr)
+        self.flags_with_timeout(400)
+    }
+
+    pub(crate) fn flags_with_timeout(&self, timeout_ms: u64) -> [String; 7] {
+        flags(self.addr, timeout_ms)
     }
 }
 
-fn flags(addr: SocketAddr) -> [String; 7] {
+fn flags(addr: SocketAddr, timeout_ms: u64) -> [String; 7] {
     [
         format!("--whatsapp-base-url=http://{addr}"),
         "--whatsapp-access-token=t".to_owned(),
         "--whatsapp-app-secret=s".to_owned(),
         "--whatsapp-verify-token=v".to_owned(),
-        "--http-timeout-ms=400".to_owned(),
+        format!("--http-timeout-ms={timeout_ms}"),
         "--http-connect-timeout-ms=300".to_owned(),
         "--attempts-max=2".to_owned(),
     ]
@@ -82,14 +92,15 @@ fn flags(addr: SocketAddr) -> [String; 7] {
 async fn answer(State(answers): State<Arc<Mutex<Answers>>>, Json(request): Json<Value>) -> Response {
     let text = |field: &str| request[field].as_str().unwrap().to_owned();
     let (to, callback) = (text("to"), text("biz_opaque_callback_data"));
-    let (silent, error) = {
+    let (silent, error, latency) = {
         let mut answers = answers.lock().unwrap();
         *answers.requests.entry(callback.clone()).or_default() += 1;
         answers.times.push(Instant::now());
         let errors = answers.errors.entry(to.clone()).or_default();
         let error = (!errors.is_empty()).then(|| errors.remove(0));
-        (answers.silent.contains(&to), error)
+        (answers.silent.contains(&to), error, answers.latency)
     };
+    tokio::time::sleep(latency).await;
     if silent {
         std::future::pending::<()>().await;
     }
@@ -216,7 +227,7 @@ async fn a_refused_connection_burns_no_attempt() {
     owner.keep_ledger(true);
     let campaign = owner.open(false).await;
     let address: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
-    let flags = flags(address);
+    let flags = flags(address, 400);
     let _service = Service::start(&redis.url(), &flags.each_ref().map(String::as_str)).await;
     owner.feed(campaign, 1, 1, 50).await;
     wait_for(PATIENCE, "messages to come back", async || {

@@ -1,6 +1,6 @@
 //! What the service does when Redis forgets, or when its answers do not arrive.
 
-use crate::harness::{Owner, PATIENCE, Service, ok_or_unverified};
+use crate::harness::{Owner, PATIENCE, Service, http, ok_or_unverified};
 use campaign_core::contracts::Outcome;
 use campaign_core::message::MessageState;
 use std::collections::BTreeMap;
@@ -110,6 +110,75 @@ async fn answers_of_redis_that_never_come_neither_lose_nor_double() {
     );
     assert_eq!(whatsapp.requests().len(), 151);
     assert!(owner.ledger.messages(MessageState::Uncertain).is_empty());
+}
+
+/// A recovery finds what is on the wire right now, too, and must leave it alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_leaves_alone_what_is_on_the_wire() {
+    let redis = Redis::start().await;
+    let proxy = FaultProxy::start(redis.address()).await;
+    let whatsapp = crate::cloud_api::WhatsApp::start().await;
+    whatsapp.answer_after(Duration::from_secs(3));
+    let mut owner = Owner::new(&redis, 1_000).await;
+    owner.keep_ledger(true);
+    let campaign = owner.open(false).await;
+    let url = format!("redis://{}/", proxy.address());
+    let flags = whatsapp.flags_with_timeout(9_000);
+    let _service = Service::start(&url, &flags.each_ref().map(String::as_str)).await;
+    owner.feed(campaign, 1, 1, 20).await;
+    wait_for(PATIENCE, "requests on the wire", async || {
+        (whatsapp.requests().len() == 20).then_some(())
+    })
+    .await;
+
+    // The next take breaks, so everything pending is looked through while the answers are still to come.
+    proxy.set(Mode::Cut).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    proxy.set(Mode::Pass).await;
+    let accepted = owner.ledger.wait_for(MessageState::Accepted, 20).await;
+    assert!(accepted.iter().all(|outcome| outcome.attempts == Some(1)));
+    let survey = owner.survey(campaign).await;
+    assert_eq!((survey.outstanding, survey.parked), (0, 0));
+    assert!(
+        whatsapp.requests().values().all(|times| *times == 1),
+        "nobody twice"
+    );
+}
+
+/// A process that was held up for longer than its lease sends nothing of what it took before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_too_long_ago_is_given_back_unsent() {
+    let redis = Redis::start().await;
+    let proxy = FaultProxy::start(redis.address()).await;
+    let whatsapp = crate::cloud_api::WhatsApp::start().await;
+    let mut owner = Owner::new(&redis, 1_000).await;
+    owner.keep_ledger(true);
+    let campaign = owner.open(false).await;
+    let url = format!("redis://{}/", proxy.address());
+    let flags = whatsapp.flags_with_timeout(150);
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    flags.push("--entry-lease-ms=200");
+    let service = Service::start(&url, &flags).await;
+    owner.admit_first().await;
+    owner.feed(campaign, 1, 1, 1).await;
+    owner.ledger.wait_for(MessageState::Accepted, 1).await;
+
+    // A take's answer is now older than the lease when it arrives.
+    proxy.set(Mode::Delay(Duration::from_millis(150))).await;
+    owner.feed(campaign, 1, 2, 20).await;
+    wait_for(PATIENCE, "messages given back", async || {
+        let url = format!("http://{}/metrics", service.addr);
+        let metrics = http().get(url).send().await.unwrap().text().await.unwrap();
+        metrics
+            .contains("handed_back_total{reason=\"lease\"}")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(whatsapp.requests().len(), 1, "only the one from before");
+    proxy.set(Mode::Pass).await;
+    let accepted = owner.ledger.wait_for(MessageState::Accepted, 20).await;
+    assert!(accepted.iter().all(|outcome| outcome.attempts == Some(1)));
+    assert!(whatsapp.requests().values().all(|times| *times == 1));
 }
 
 /// A service starts while Redis is away, says so, and works when it comes.

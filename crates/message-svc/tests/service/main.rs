@@ -7,4 +7,5 @@ mod harness;
 mod lanes;
 mod losses;
 mod rate;
+mod speed;
 mod webhooks;
