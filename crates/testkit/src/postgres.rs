@@ -65,6 +65,16 @@ impl Database {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Runs SQL that only a test would: to make time pass, or to damage what is stored.
+    pub async fn execute(&self, sql: &'static str) {
+        let done = async {
+            let mut connection = PgConnection::connect(&self.url).await?;
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            connection.close().await
+        };
+        or_panic("run SQL", done.await.map_err(anyhow::Error::from));
+    }
 }
 
 impl Postgres {

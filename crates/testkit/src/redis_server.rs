@@ -136,6 +136,17 @@ impl Redis {
         or_panic("flush Redis", flushed.map_err(anyhow::Error::from));
     }
 
+    /// Changes a setting while the server runs (`CONFIG SET`).
+    pub async fn set(&self, setting: &str, value: &str) {
+        let set = redis::cmd("CONFIG")
+            .arg("SET")
+            .arg(setting)
+            .arg(value)
+            .exec_async(&mut self.connection().await)
+            .await;
+        or_panic("change a setting of Redis", set.map_err(anyhow::Error::from));
+    }
+
     /// What `INFO` says about one section.
     pub async fn info(&self, section: &str) -> String {
         let info = redis::cmd("INFO")

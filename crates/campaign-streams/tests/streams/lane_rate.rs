@@ -127,7 +127,7 @@ async fn ten_at_ten_a_second_take_nine_tenths_of_a_second_across_members() {
 }
 
 #[tokio::test]
-async fn an_idle_lane_saves_up_no_more_than_twenty_milliseconds() {
+async fn an_idle_lane_saves_up_no_more_than_ten_milliseconds() {
     let ground = Ground::with_rate(1_000).await;
     ground.open_with(1, 500).await;
     let mut member = ground.member().await;

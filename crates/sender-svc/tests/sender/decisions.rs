@@ -30,7 +30,7 @@ impl Stage {
         self.follows(id).await;
     }
 
-    async fn cancel(&self, id: CampaignId) {
+    pub(crate) async fn cancel(&self, id: CampaignId) {
         let mut transaction = self.store.begin().await.expect("Postgres answers");
         campaigns::set_status(&mut transaction, id, CampaignStatus::Cancelled, Some("test"))
             .await

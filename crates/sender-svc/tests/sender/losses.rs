@@ -80,3 +80,40 @@ async fn another_sender_takes_over_where_the_first_stopped() {
     );
     assert_eq!(progress.count(MessageState::Uncertain), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_flushed_before_the_house_is_kept_forgets_no_member() {
+    let stage = Stage::start(2_000).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    stage.reaches(id, MessageState::Accepted, 100).await;
+    // As if it had joined long ago: by now it would count as silent, if an emptied Redis were believed.
+    stage.age_members().await;
+    stage.redis.flush().await;
+    let progress = stage.finished(id).await;
+    assert_eq!(
+        progress.count(MessageState::Uncertain),
+        0,
+        "every member confirmed: {progress:?}"
+    );
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_was_out_of_memory_drains_and_goes_on() {
+    let stage = Stage::start(2_000).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = stage.send(|_| {}).await;
+    stage.reaches(id, MessageState::Accepted, 100).await;
+    stage.redis.set("maxmemory", "1").await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    stage.redis.set("maxmemory", "0").await;
+    let progress = stage.finished(id).await;
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        member.accepted_once() as i64
+    );
+}

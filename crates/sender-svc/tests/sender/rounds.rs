@@ -1,16 +1,18 @@
 //! Rounds: what goes again, and what never does.
 
 use crate::member::{Act, Member};
-use crate::stage::Stage;
+use crate::stage::{GRACE_MS, SOON, Stage};
+use campaign_core::campaign::CampaignStatus;
 use campaign_core::ids::{CampaignId, Generation, RequestId};
 use campaign_core::message::MessageState;
 use campaign_store::requests::{self, Request, RequestKind};
 use campaign_streams::wake::{self, Audience};
 use chrono::{TimeDelta, Utc};
+use testkit::wait_for;
 use uuid::Uuid;
 
 impl Stage {
-    async fn ask(&self, campaign: CampaignId, kind: RequestKind) {
+    async fn ask(&self, campaign: CampaignId, kind: RequestKind) -> RequestId {
         let request = Request {
             id: RequestId(Uuid::now_v7()),
             campaign,
@@ -29,6 +31,7 @@ impl Stage {
         wake::publish(&self.streams, Audience::Senders, None)
             .await
             .expect("Redis answers");
+        request.id
     }
 }
 
@@ -124,4 +127,58 @@ async fn uncertain_messages_can_be_written_off_and_failed_ones_sent_again() {
     let after = stage.finished(id).await;
     assert_eq!(after.count(MessageState::Failed), 0);
     assert_eq!(after.count(MessageState::Accepted), member.accepted_once() as i64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_cancelled_in_a_later_round_is_finished() {
+    let stage = Stage::start(300).await;
+    let soon = Utc::now() + TimeDelta::seconds(1);
+    // The second round is accepted in part, and the rest of it put off until tomorrow.
+    let _member = Member::start(&stage.streams, move |entry| {
+        match entry.id.message().map(|(generation, _)| generation) {
+            Some(Generation(1)) if entry.id.low % 5 == 0 => Act::Defer(soon),
+            Some(Generation(2)) if entry.id.low % 2 == 0 => Act::Defer(soon + TimeDelta::days(1)),
+            _ => Act::Accept,
+        }
+    });
+    let id = stage.send(|_| {}).await;
+    wait_for(SOON, "the second round to be over", async || {
+        let progress = stage.progress(id).await;
+        let put_off = progress.count(MessageState::Deferred);
+        (progress.generation == 2 && put_off > 0 && progress.count(MessageState::Pending) == 0).then_some(())
+    })
+    .await;
+    stage.cancel(id).await;
+    let progress = stage.finished(id).await;
+    assert!(progress.count(MessageState::Cancelled) > 0, "{progress:?}");
+    assert_eq!(progress.count(MessageState::Deferred), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_campaign_that_expired_is_not_cancelled_by_a_resend() {
+    let stage = Stage::start(200).await;
+    let _member = Member::start(&stage.streams, |entry| {
+        if entry.id.low % 20 == 1 {
+            Act::Report(MessageState::Failed, "131026")
+        } else {
+            Act::Accept
+        }
+    });
+    let expires_at = Utc::now() + TimeDelta::milliseconds(GRACE_MS as i64 * 3);
+    let id = stage
+        .send(|campaign| campaign.expires_at = Some(expires_at))
+        .await;
+    let before = stage.finished(id).await;
+    wait_for(SOON, "the campaign to expire", async || {
+        (Utc::now() > expires_at).then_some(())
+    })
+    .await;
+    let request = stage.ask(id, RequestKind::ResendFailed).await;
+    wait_for(SOON, "the request to be answered", async || {
+        let mut connection = stage.store.connection().await.ok()?;
+        requests::get(&mut connection, request).await.ok()?.applied_at
+    })
+    .await;
+    assert_eq!(stage.finished(id).await.by_state, before.by_state);
+    assert_eq!(stage.campaign(id).await.status, CampaignStatus::Completed);
 }

@@ -213,6 +213,13 @@ impl Stage {
         reports::count_rows(&mut connection, id).await.expect("rows")
     }
 
+    /// Makes every member's join an hour old.
+    pub(crate) async fn age_members(&self) {
+        self.database
+            .execute("UPDATE lane_members SET joined_at = joined_at - interval '1 hour'")
+            .await;
+    }
+
     /// Waits until as many rows are in a state.
     pub(crate) async fn reaches(&self, id: CampaignId, state: MessageState, count: i64) {
         wait_for(SOON, &format!("{count} messages to be {state}"), async || {
