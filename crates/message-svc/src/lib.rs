@@ -3,12 +3,12 @@
 //! The service keeps nothing of its own: Redis tells it what to send, and it tells Redis what became of
 //! it. Replicas can come and go at any moment. For each lane (one business phone number) a replica runs
 //!
-//! - a [`worker`]: joins the lane, takes messages as it has hands free, and starts a send for each;
-//! - the [`send`]s: check, render, write once, and turn the answer into steps ([`classify`]);
-//! - a [`settle`]r: carries the steps out in batches, and keeps what it published until the ledger has it.
+//! - a `worker`: joins the lane, takes messages as it has hands free, and starts a send for each;
+//! - the `send`s: check, render, write once, and turn the answer into steps (`classify`);
+//! - a `settle`r: carries the steps out in batches, and keeps what it published until the ledger has it.
 //!
 //! A message is written to the wire at most once for each time it was taken, and only while the lane's
-//! owner cannot have given it up; see [`lease`]. Beside the lanes, [`webhooks`] puts what WhatsApp reports
+//! owner cannot have given it up; see `lease`. Beside the lanes, `webhooks` puts what WhatsApp reports
 //! later onto the same outcomes.
 
 pub mod app;

@@ -1,4 +1,6 @@
-//! How fast one process sends, on an optimised build with Redis beside it:
+//! How fast one process sends: for an optimised build on a machine that does nothing else, since ledger, Redis
+//! and receiver share it.
+//!
 //! `cargo test --release -p message-svc --test service speed -- --ignored`.
 
 use crate::cloud_api::WhatsApp;
