@@ -285,7 +285,7 @@ fn environment(
 ) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("DATABASE_URL", database.url().to_owned()),
-        ("REDIS_URL", redis.url().to_owned()),
+        ("REDIS_URL", redis.url().clone()),
         ("ERP_BASE_URL", format!("http://127.0.0.1:{erp}")),
         ("ERP_API_KEY", ERP_KEY.to_owned()),
         ("ERP_REQUESTS_PER_SECOND", "1000".to_owned()),

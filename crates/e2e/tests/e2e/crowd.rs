@@ -49,7 +49,7 @@ async fn a_message_service_that_ends_in_order_leaves_nothing_uncertain() {
     let mut leaving = stack.messengers.remove(1);
     let status = leaving.terminate(Duration::from_secs(15)).await;
     assert!(status.success(), "{status}: {}", leaving.log());
-    let report = stack.finished(&id, Duration::from_secs(60)).await;
+    let report = stack.finished(&id, Duration::from_mins(1)).await;
     report.assert_exactly_once();
     assert_eq!(report.count("uncertain"), 0, "{report:?}");
 }

@@ -67,7 +67,7 @@ async fn a_pause_stops_sending_within_a_second_and_a_resume_goes_on_to_the_end()
     stack
         .api(Method::POST, &format!("/v1/campaigns/{id}/resume"), None)
         .await;
-    let report = stack.finished(&id, Duration::from_secs(60)).await;
+    let report = stack.finished(&id, Duration::from_mins(1)).await;
     report.assert_exactly_once();
 }
 
@@ -77,7 +77,7 @@ async fn a_cancelled_campaign_stops_and_balances() {
     stack
         .api(Method::POST, &format!("/v1/campaigns/{id}/cancel"), None)
         .await;
-    let report = stack.finished(&id, Duration::from_secs(60)).await;
+    let report = stack.finished(&id, Duration::from_mins(1)).await;
     report.assert_exactly_once();
     assert!(report.count("cancelled") > 0, "{report:?}");
     assert_eq!(report.campaign["status"], "CANCELLED");

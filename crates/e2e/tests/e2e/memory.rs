@@ -20,7 +20,7 @@ async fn two_hundred_thousand_recipients_fit_in_little_memory() {
     stack.schedule(&id, None).await;
     let finished = |campaign: &serde_json::Value| !campaign["finished_at"].is_null();
     let campaign = stack
-        .wait_until(&id, "the campaign to finish", Duration::from_secs(240), finished)
+        .wait_until(&id, "the campaign to finish", Duration::from_mins(4), finished)
         .await;
     let states = campaign["progress"]["by_state"].as_object().expect("states");
     let sum: i64 = states.values().filter_map(serde_json::Value::as_i64).sum();

@@ -7,5 +7,4 @@ mod harness;
 mod lanes;
 mod losses;
 mod rate;
-mod speed;
 mod webhooks;
