@@ -52,6 +52,6 @@ db *arguments:
 redis *arguments:
     @{{ stack }} redis "$@"
 
-# Start everything in containers instead, with Docker Compose
+# Build and start everything in containers instead, with Docker Compose, and wait until it is healthy
 up-containers *arguments:
-    @deploy/dev/compose.sh up --build --detach "$@"
+    @deploy/dev/compose.sh start "$@"
