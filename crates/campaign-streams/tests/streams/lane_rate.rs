@@ -144,7 +144,7 @@ async fn an_idle_lane_saves_up_no_more_than_ten_milliseconds() {
         "{wait:?}"
     );
     member.settle(&[Step::Refund { tokens: 400 }]).await;
-    assert_eq!(member.take(500).await.0.len(), 21);
+    assert_eq!(member.take(500).await.0.len(), 11);
 }
 
 #[tokio::test]
