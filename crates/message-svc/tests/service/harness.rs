@@ -68,6 +68,7 @@ impl Service {
 }
 
 pub(crate) fn http() -> reqwest::Client {
+    campaign_runtime::install_tls_provider();
     let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
     builder.build().unwrap()
 }

@@ -118,8 +118,10 @@ impl Actor {
                 .filter_map(|step| step.outcome())
                 .map(|(outcome, _)| outcome.clone()),
         );
-        // What cannot be settled now is published again with the next join.
-        let _ = self.lane.settle(&self.joined, &steps).await;
+        // As a real member does: what was accepted is told, however long Redis takes to listen.
+        while self.lane.settle(&self.joined, &steps).await.is_err() {
+            pause().await;
+        }
     }
 
     fn step(&self, entry: &TakenEntry) -> Option<Step> {
