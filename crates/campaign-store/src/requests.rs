@@ -97,7 +97,7 @@ pub async fn create(connection: &mut Connection, request: &Request) -> Result<()
     Ok(())
 }
 
-/// The campaign's requests that are not applied, oldest first, locked until the transaction ends.
+/// The campaign's requests that are not applied, oldest first; inside a transaction locked until its end.
 pub async fn waiting(connection: &mut Connection, campaign: CampaignId) -> Result<Vec<Request>> {
     let rows = sqlx::query(
         "-- requests.waiting

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::{control, customers, fleet};
 use campaign_core::contracts::{MESSAGE_EVENTS_STREAM, MessageEvent};
 use campaign_core::ids::InstanceId;
-use campaign_runtime::{HealthHandle, Runtime};
+use campaign_runtime::{HealthHandle, Runtime, Shutdown};
 use campaign_store::Store;
 use campaign_streams::wake::{Audience, Waker};
 use campaign_streams::{Producer, Streams, Traced, require_safe_settings};
@@ -18,6 +18,8 @@ use uuid::Uuid;
 const MESSAGE_EVENTS_MAX: usize = 100_000;
 /// How often the requirements are tried while Redis or Postgres is away.
 const REQUIREMENTS_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether they still answer.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// What every part of the service uses.
 pub(crate) struct Sender {
@@ -85,14 +87,15 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
             .await;
         let Some(met) = met else { return Ok(()) };
         met?;
-        let (one, two, stop) = (sender.clone(), sender.clone(), shutdown.clone());
-        parts.spawn("campaign.sender", async move {
-            control::consume(one, stop.stopping_token()).await
-        });
-        let stop = shutdown.clone();
-        parts.spawn("customer.events", async move {
-            customers::consume(two, stop.stopping_token()).await
-        });
+        parts.spawn(
+            "campaign.sender",
+            control::consume(sender.clone(), shutdown.stopping_token()),
+        );
+        parts.spawn(
+            "customer.events",
+            customers::consume(sender.clone(), shutdown.stopping_token()),
+        );
+        parts.spawn("watch", watch(sender.clone(), health, shutdown.clone()));
         parts.spawn("lanes", fleet::run(sender, shutdown, lanes));
         Ok(())
     });
@@ -114,6 +117,21 @@ async fn meet_requirements(sender: &Sender, health: &HealthHandle) -> anyhow::Re
             }
         }
     }
+}
+
+/// Says whether Redis and Postgres answer, until the service stops.
+async fn watch(sender: Arc<Sender>, health: HealthHandle, shutdown: Shutdown) -> anyhow::Result<()> {
+    while shutdown.sleep(WATCH_EVERY).await {
+        let answered = match sender.streams.ping().await {
+            Ok(()) => sender.store.ping().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match answered {
+            Ok(()) => health.ready(),
+            Err(reason) => health.unready(reason),
+        }
+    }
+    Ok(())
 }
 
 enum Unmet {

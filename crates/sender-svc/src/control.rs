@@ -33,7 +33,7 @@ async fn take_up(sender: Arc<Sender>, delivery: Delivery<SendCampaign>) -> Verdi
     let trace = current_trace_context().unwrap_or_default();
     match create(&sender, campaign, &lane, &trace).await {
         Ok(()) => {}
-        // No such campaign, or no such number.
+        // What it says can never be stored.
         Err(error) if error.is_data_error() => return Verdict::Reject(error.to_string()),
         Err(error) => {
             tracing::warn!(%error, "the campaign could not be taken up; trying again");

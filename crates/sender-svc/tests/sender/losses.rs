@@ -117,3 +117,13 @@ async fn a_redis_that_was_out_of_memory_drains_and_goes_on() {
         member.accepted_once() as i64
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_whose_redis_is_away_is_not_ready_until_it_is_back() {
+    let mut stage = Stage::start(10).await;
+    stage.ready_is(true).await;
+    stage.redis.kill();
+    stage.ready_is(false).await;
+    stage.redis.restart().await;
+    stage.ready_is(true).await;
+}

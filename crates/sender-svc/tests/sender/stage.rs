@@ -213,6 +213,16 @@ impl Stage {
         reports::count_rows(&mut connection, id).await.expect("rows")
     }
 
+    /// Waits until the first sender is ready, or is not.
+    pub(crate) async fn ready_is(&self, wanted: bool) {
+        let url = format!("{}/readyz", self.senders[0].base_url);
+        wait_for(SOON, &format!("readiness to be {wanted}"), async || {
+            let ready = reqwest::get(&url).await.ok()?.status().is_success();
+            (ready == wanted).then_some(())
+        })
+        .await;
+    }
+
     /// Makes every member's join an hour old.
     pub(crate) async fn age_members(&self) {
         self.database
