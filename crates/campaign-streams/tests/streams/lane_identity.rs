@@ -44,6 +44,11 @@ async fn assert_nothing_is_delivered(ground: &Ground, campaign: CampaignId) {
         .await
         .expect("an answer");
     assert!(matches!(member, OwnerReply::Unverified { .. }), "{member:?}");
+    // Neither is silence of members, nor an empty stream, believed of such a Redis.
+    let seen = owner.members_seen().await.expect("an answer");
+    assert!(matches!(seen, OwnerReply::Unverified { .. }), "{seen:?}");
+    let first = owner.first_outcome().await.expect("an answer");
+    assert!(matches!(first, OwnerReply::Unverified { .. }), "{first:?}");
 }
 
 #[tokio::test]
