@@ -10,7 +10,7 @@ use campaign_streams::lane::{LaneControls, OutcomeReader, Step, tell_optout};
 use chrono::Utc;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use testkit::{Redis, wait_for};
+use testkit::{Redis, free_port, wait_for};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -106,8 +106,10 @@ async fn live_through_a_round(ground: &Ground) {
 /// P1, and lanes that spread over the nodes of a cluster.
 #[tokio::test]
 async fn a_lane_lives_on_a_node_of_a_cluster() {
+    // Redis would take its port and 10,000 more for the nodes' own talk, and that may be anyone's.
     let redis = Redis::options()
         .argument("--cluster-enabled", "yes")
+        .argument("--cluster-port", &free_port().to_string())
         .start()
         .await;
     let () = raw(&redis, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
