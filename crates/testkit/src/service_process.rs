@@ -117,6 +117,11 @@ impl ServiceProcess {
         }
     }
 
+    /// The binary's name.
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
     /// `http://127.0.0.1:<port>`, the same after every restart.
     pub fn base_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.options.port)
