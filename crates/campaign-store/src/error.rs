@@ -38,6 +38,12 @@ pub enum StoreError {
     /// The schema is not the one this program was built for.
     #[error("migrations: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// Postgres has not answered for longer than anything may take.
+    #[error("postgres: no answer for {after:?}")]
+    Silent {
+        /// How long.
+        after: std::time::Duration,
+    },
     /// Postgres failed, or could not be reached.
     #[error("postgres: {0}")]
     Database(#[from] sqlx::Error),
@@ -59,7 +65,8 @@ impl StoreError {
     /// Whether Postgres could not be reached or had no room, so that the same request may work later.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Database(
+            Self::Silent { .. }
+            | Self::Database(
                 sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::Io(_)

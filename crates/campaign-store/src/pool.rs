@@ -1,6 +1,6 @@
 //! The pool of connections, each with its timeouts set.
 
-use crate::Result;
+use crate::{Result, StoreError};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
@@ -49,10 +49,15 @@ impl PoolConfig {
     }
 }
 
+/// How long work that [`crate::lanes::allow_long_statements`] may take.
+pub const LONG_WORK: Duration = Duration::from_mins(11);
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// What takes longer is not slow but lost.
+    answers_within: Duration,
 }
 
 impl Store {
@@ -75,7 +80,21 @@ impl Store {
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            answers_within: config.statement_timeout + config.lock_timeout + config.acquire_timeout,
+        })
+    }
+
+    /// Does some work, of a few statements, unless Postgres falls silent meanwhile.
+    ///
+    /// Postgres ends what takes too long, but only while it can be reached: a connection whose other end
+    /// vanished without a word would be waited on for ever.
+    pub fn in_time<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = std::result::Result<T, E>>,
+    ) -> impl Future<Output = std::result::Result<T, E>> {
+        in_time(self.answers_within, work)
     }
 
     /// Opens a transaction (read committed).
@@ -102,6 +121,20 @@ impl Store {
     /// Connections open and idle, for metrics.
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
+    }
+}
+
+/// As [`Store::in_time`], with a limit of its own.
+pub fn in_time<T, E: From<StoreError>>(
+    limit: Duration,
+    work: impl Future<Output = std::result::Result<T, E>>,
+) -> impl Future<Output = std::result::Result<T, E>> {
+    let work = Box::pin(work); // such futures are large
+    async move {
+        match tokio::time::timeout(limit, work).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreError::Silent { after: limit }.into()),
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// The states of a message that WhatsApp is known to have accepted.
+pub const ACCEPTED_STATES: [&str; 5] = ["accepted", "sent", "undelivered", "delivered", "read"];
+
 /// A finished campaign.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -26,10 +29,7 @@ impl Report {
 
     /// Recipients whose message is known to be accepted, whatever came later.
     pub fn accepted(&self) -> i64 {
-        ["accepted", "sent", "undelivered", "delivered", "read"]
-            .iter()
-            .map(|state| self.count(state))
-            .sum()
+        ACCEPTED_STATES.iter().map(|state| self.count(state)).sum()
     }
 
     /// P2, P3 and P4: everyone has a final state, the sums balance, the acceptance log has each recipient

@@ -1,15 +1,16 @@
-//! Starting the system, and talking to it.
+//! Starting the system.
 
-use crate::report::Report;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use crate::ports::{Ports, port_of};
+use crate::wires::{Wire, Wires};
+use reqwest::Method;
+use serde_json::json;
 use std::process::Stdio;
 use std::time::Duration;
-use testkit::{Database, Postgres, Redis, ServiceProcess, free_port, wait_for_ok};
+use testkit::{Database, Mode, Postgres, PrivatePostgres, Redis, ServiceOptions, ServiceProcess, free_port};
 
 /// The development number that sends 1,000 a second.
 pub const LANE: &str = "106540352242922";
-const ERP_KEY: &str = "e2e-erp-key";
+pub(crate) const ERP_KEY: &str = "e2e-erp-key";
 const ACCESS_TOKEN: &str = "e2e-access-token";
 const APP_SECRET: &str = "e2e-app-secret";
 const VERIFY_TOKEN: &str = "e2e-verify-token";
@@ -29,6 +30,9 @@ pub struct StackOptions {
     pub throughput_per_second: u32,
     /// Further environment variables of every service.
     pub environment: Vec<(&'static str, String)>,
+    /// Whether Postgres is its own too, and a fault proxy lies in every connection, so that all of it can be
+    /// broken.
+    pub breakable: bool,
 }
 
 impl Default for StackOptions {
@@ -40,6 +44,7 @@ impl Default for StackOptions {
             customers: 2_000,
             throughput_per_second: 2_000,
             environment: Vec::new(),
+            breakable: false,
         }
     }
 }
@@ -58,9 +63,16 @@ pub struct Stack {
     pub erp: ServiceProcess,
     /// The mock of the Cloud API.
     pub whatsapp: ServiceProcess,
-    http: reqwest::Client,
-    api_key: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) api_key: String,
+    breakable: Option<Breakable>,
     _database: Database,
+}
+
+/// What only a breakable system has.
+struct Breakable {
+    postgres: PrivatePostgres,
+    wires: Wires,
 }
 
 impl Stack {
@@ -69,24 +81,36 @@ impl Stack {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let redis = Redis::options().append_only().start().await;
-        let database = Postgres::start().await.database().await;
-        let api_key = migrate(&database).await;
-        let messenger_port = free_port();
-        let erp_port = free_port();
-        let whatsapp_port = free_port();
-        let environment = environment(
-            &options,
-            &redis,
-            &database,
-            [messenger_port, erp_port, whatsapp_port],
-        );
-        let service = |name: &str| {
-            let variables = environment.iter().map(|(name, value)| (*name, value.as_str()));
-            ServiceProcess::options(name).envs(variables)
+        let private = if options.breakable {
+            Some(PrivatePostgres::start().await)
+        } else {
+            None
         };
-        let erp = service("erp-mock-svc").port(erp_port).start();
-        let whatsapp = service("whatsapp-mock-svc").port(whatsapp_port).start();
-        let mut messengers = vec![service("message-svc").port(messenger_port).start()];
+        let database = match &private {
+            Some(postgres) => postgres.database().await,
+            None => Postgres::start().await.database().await,
+        };
+        let api_key = migrate(&database).await;
+        let ports = Ports {
+            redis: port_of(&redis.url()),
+            postgres: port_of(database.url()),
+            messenger: free_port(),
+            erp: free_port(),
+            whatsapp: free_port(),
+        };
+        let breakable = match private {
+            Some(postgres) => Some(Breakable {
+                postgres,
+                wires: Wires::start(&ports).await,
+            }),
+            None => None,
+        };
+        let environment = environment(&options, &redis, &database, &ports);
+        let wires = breakable.as_ref().map(|breakable| &breakable.wires);
+        let service = |name: &str| service(name, &environment, wires);
+        let erp = service("erp-mock-svc").port(ports.erp).start();
+        let whatsapp = service("whatsapp-mock-svc").port(ports.whatsapp).start();
+        let mut messengers = vec![service("message-svc").port(ports.messenger).start()];
         messengers.extend((1..options.messengers).map(|_| service("message-svc").start()));
         let senders = (0..options.senders)
             .map(|_| service("sender-svc").start())
@@ -107,6 +131,7 @@ impl Stack {
             whatsapp,
             http,
             api_key,
+            breakable,
             _database: database,
         };
         stack.wait_ready().await;
@@ -117,187 +142,67 @@ impl Stack {
         stack
     }
 
-    async fn wait_ready(&mut self) {
-        let services = [&mut self.erp, &mut self.whatsapp].into_iter();
-        let services = services
-            .chain(&mut self.schedulers)
-            .chain(&mut self.senders)
-            .chain(&mut self.messengers);
-        for service in services {
+    /// Waits until every service is ready.
+    pub async fn wait_ready(&mut self) {
+        for service in self.services_mut() {
             service.wait_ready().await;
         }
     }
 
-    /// Calls the REST API of the first scheduler; anything but success panics.
-    pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let (status, answer) = self.try_api(method.clone(), path, body).await;
-        assert!(status.is_success(), "{method} {path}: {status}: {answer}");
-        answer
+    /// Every process.
+    pub fn services_mut(&mut self) -> impl Iterator<Item = &mut ServiceProcess> {
+        [&mut self.erp, &mut self.whatsapp]
+            .into_iter()
+            .chain(&mut self.schedulers)
+            .chain(&mut self.senders)
+            .chain(&mut self.messengers)
     }
 
-    /// Calls the REST API of the first scheduler.
-    pub async fn try_api(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let url = format!("{}{path}", self.schedulers[0].base_url());
-        let mut request = self.http.request(method, url).bearer_auth(&self.api_key);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer = request.send().await.expect("the scheduler answers");
-        let status = answer.status();
-        (status, answer.json().await.unwrap_or(Value::Null))
+    /// The Postgres of a breakable system.
+    pub fn postgres(&mut self) -> &mut PrivatePostgres {
+        &mut self.breakable.as_mut().expect("the system is breakable").postgres
     }
 
-    /// Calls the control API of the mock of WhatsApp.
-    pub async fn whatsapp(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.whatsapp.base_url()));
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer = request.send().await.expect("the mock answers");
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        answer.json().await.unwrap_or(Value::Null)
+    /// Disturbs a connection of a breakable system for a while.
+    pub async fn disturb(&self, wire: Wire, mode: Mode, during: Duration) {
+        let breakable = self.breakable.as_ref().expect("the system is breakable");
+        breakable.wires.disturb(wire, mode, during).await;
     }
+}
 
-    /// What the ERP knows of the messages to a customer.
-    pub async fn erp_contacts(&self, customer: &str) -> Value {
-        let url = format!("{}/v1/customers/{customer}/contacts", self.erp.base_url());
-        let answer = self
-            .http
-            .get(url)
-            .bearer_auth(ERP_KEY)
-            .send()
-            .await
-            .expect("the ERP answers");
-        answer.json().await.expect("JSON")
-    }
-
-    /// The most memory that Redis has used, in bytes.
-    pub async fn redis_peak_bytes(&self) -> u64 {
-        let memory = self.redis.info("memory").await;
-        let peak = memory
-            .lines()
-            .find_map(|line| line.strip_prefix("used_memory_peak:"));
-        peak.and_then(|bytes| bytes.trim().parse().ok())
-            .expect("Redis tells its peak")
-    }
-
-    /// Creates a campaign to every customer; `change` has fields that differ. Returns its id.
-    pub async fn create(&self, change: Value) -> String {
-        let mut body = json!({
-            "name": "e2e", "phone_number_id": LANE, "segment": {},
-            "template": {"name": "lembrete_fatura", "language": "pt_BR"},
-            "mapping": {
-                "nome": {"source": "customer.name", "format": "first_name", "fallback": "cliente"},
-                "fatura": {"source": "customer.id", "format": "text"},
-                "valor": {"constant": "R$ 10,00"},
-                "vencimento": {"constant": "10/12/2026"},
-            },
-        });
-        for (name, value) in change.as_object().into_iter().flatten() {
-            body[name] = value.clone();
-        }
-        let created = self.api(Method::POST, "/v1/campaigns", Some(body)).await;
-        created["id"].as_str().expect("an id").to_owned()
-    }
-
-    /// Schedules a campaign, for now unless `when` says otherwise.
-    pub async fn schedule(&self, id: &str, when: Option<Value>) {
-        self.api(Method::POST, &format!("/v1/campaigns/{id}/schedule"), when)
-            .await;
-    }
-
-    /// The campaign, with its progress.
-    pub async fn campaign(&self, id: &str) -> Value {
-        self.api(Method::GET, &format!("/v1/campaigns/{id}"), None).await
-    }
-
-    /// Waits until the campaign is as `holds` wants it.
-    pub async fn wait_until(
-        &self,
-        id: &str,
-        what: &str,
-        within: Duration,
-        holds: impl Fn(&Value) -> bool,
-    ) -> Value {
-        wait_for_ok(within, what, async || {
-            let campaign = self.campaign(id).await;
-            if holds(&campaign) {
-                Ok(campaign)
-            } else {
-                Err(format!("{} {}", campaign["status"], campaign["progress"]))
-            }
+fn service(name: &str, environment: &[(&'static str, String)], wires: Option<&Wires>) -> ServiceOptions {
+    environment
+        .iter()
+        .fold(ServiceProcess::options(name), |options, (setting, value)| {
+            let value = wires.map_or_else(|| value.clone(), |wires| wires.lead(name, setting, value));
+            options.env(setting, value)
         })
-        .await
-    }
-
-    /// Waits until the campaign is finished, and until every webhook has arrived and is in the ledger.
-    pub async fn finished(&self, id: &str, within: Duration) -> Report {
-        self.wait_until(id, "the campaign to finish", within, |campaign| {
-            !campaign["finished_at"].is_null()
-        })
-        .await;
-        self.webhooks_drained(within).await;
-        let campaign = self.campaign(id).await;
-        let acceptances = self
-            .whatsapp(Method::GET, &format!("/mock/acceptances?campaign={id}"), None)
-            .await;
-        Report {
-            campaign,
-            acceptances,
-        }
-    }
-
-    /// Waits until the mock has delivered every webhook and the ledger has applied every outcome.
-    pub async fn webhooks_drained(&self, within: Duration) {
-        wait_for_ok(within, "the webhooks to arrive", async || {
-            let webhooks = self.whatsapp(Method::GET, "/mock", None).await["webhooks"].clone();
-            let waiting: u64 = ["pending", "ready", "inbound", "delivering"]
-                .iter()
-                .filter_map(|part| webhooks[part].as_u64())
-                .sum();
-            if waiting == 0 {
-                Ok(())
-            } else {
-                Err(webhooks.to_string())
-            }
-        })
-        .await;
-        wait_for_ok(within, "the ledger to apply every outcome", async || {
-            let queues = self.api(Method::GET, "/v1/queues", None).await;
-            let lanes = queues["lanes"].as_array().cloned().unwrap_or_default();
-            if lanes.iter().all(|lane| lane["outcomes"] == 0) {
-                Ok(())
-            } else {
-                Err(queues.to_string())
-            }
-        })
-        .await;
-    }
 }
 
 fn environment(
     options: &StackOptions,
     redis: &Redis,
     database: &Database,
-    [messenger, erp, whatsapp]: [u16; 3],
+    ports: &Ports,
 ) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("DATABASE_URL", database.url().to_owned()),
         ("REDIS_URL", redis.url().clone()),
-        ("ERP_BASE_URL", format!("http://127.0.0.1:{erp}")),
+        ("ERP_BASE_URL", format!("http://127.0.0.1:{}", ports.erp)),
         ("ERP_API_KEY", ERP_KEY.to_owned()),
         ("ERP_REQUESTS_PER_SECOND", "1000".to_owned()),
         ("ERP_MOCK_CUSTOMERS", options.customers.to_string()),
         ("ERP_MOCK_TODAY", "2026-03-01".to_owned()),
-        ("WHATSAPP_BASE_URL", format!("http://127.0.0.1:{whatsapp}")),
+        (
+            "WHATSAPP_BASE_URL",
+            format!("http://127.0.0.1:{}", ports.whatsapp),
+        ),
         ("WHATSAPP_ACCESS_TOKEN", ACCESS_TOKEN.to_owned()),
         ("WHATSAPP_APP_SECRET", APP_SECRET.to_owned()),
         ("WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN.to_owned()),
         (
             "WEBHOOK_URL",
-            format!("http://127.0.0.1:{messenger}/webhooks/whatsapp"),
+            format!("http://127.0.0.1:{}/webhooks/whatsapp", ports.messenger),
         ),
         ("MOCK_LATENCY_MS", "5".to_owned()),
         ("MOCK_JITTER_MS", "5".to_owned()),

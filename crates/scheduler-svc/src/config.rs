@@ -42,6 +42,10 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(2..=200))]
     pub database_max_connections: u32,
 
+    /// Milliseconds after which Postgres ends a statement; it is given up shortly after if Postgres says nothing
+    #[arg(long, env = "DATABASE_STATEMENT_TIMEOUT_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    pub database_statement_timeout_ms: u64,
+
     /// Where Redis is.
     #[command(flatten)]
     pub redis_url: SecretSetting<RedisUrl>,
@@ -80,6 +84,7 @@ impl Config {
         let url = self.database_url.required()?;
         let mut pool = PoolConfig::new(url.expose_secret(), "scheduler-svc");
         pool.max_connections = self.database_max_connections;
+        pool.statement_timeout = Duration::from_millis(self.database_statement_timeout_ms);
         Ok(pool)
     }
 

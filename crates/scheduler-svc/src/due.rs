@@ -41,22 +41,7 @@ pub async fn handle(store: &Store, queues: &Queues, now: DateTime<Utc>) -> anyho
     let mut handled = Handled::default();
     let mut announced = HashSet::new();
     for _ in 0..BATCHES_MAX {
-        let mut transaction = store.begin().await?;
-        let due = campaigns::claim_due(&mut transaction, now, BATCH).await?;
-        let full = due.len() as i64 == BATCH;
-        let mut started = Vec::with_capacity(due.len());
-        for campaign in due {
-            match begin(&mut transaction, &campaign, now).await? {
-                DueDecision::Start => handled.started += 1,
-                DueDecision::Wait => handled.waiting += 1,
-                DueDecision::Skip => {
-                    handled.skipped += 1;
-                    continue;
-                }
-            }
-            started.push(campaign);
-        }
-        transaction.commit().await?;
+        let (started, full) = store.in_time(claim(store, now, &mut handled)).await?;
         announced.extend(started.iter().map(|campaign| campaign.id));
         queues.announce(&started).await?;
         for campaign in &started {
@@ -68,6 +53,31 @@ pub async fn handle(store: &Store, queues: &Queues, now: DateTime<Utc>) -> anyho
     }
     handled.repeated = announce_again(store, queues, &announced).await?;
     Ok(handled)
+}
+
+/// Claims a batch and moves it on. Returns those that start, and whether there may be more.
+async fn claim(
+    store: &Store,
+    now: DateTime<Utc>,
+    handled: &mut Handled,
+) -> anyhow::Result<(Vec<Campaign>, bool)> {
+    let mut transaction = store.begin().await?;
+    let due = campaigns::claim_due(&mut transaction, now, BATCH).await?;
+    let full = due.len() as i64 == BATCH;
+    let mut started = Vec::with_capacity(due.len());
+    for campaign in due {
+        match begin(&mut transaction, &campaign, now).await? {
+            DueDecision::Start => handled.started += 1,
+            DueDecision::Wait => handled.waiting += 1,
+            DueDecision::Skip => {
+                handled.skipped += 1;
+                continue;
+            }
+        }
+        started.push(campaign);
+    }
+    transaction.commit().await?;
+    Ok((started, full))
 }
 
 /// Moves one campaign on, by how late it is.
@@ -111,10 +121,11 @@ async fn announce_again(
     queues: &Queues,
     except: &HashSet<CampaignId>,
 ) -> anyhow::Result<usize> {
-    let mut orphans = {
+    let orphans = store.in_time(async {
         let mut connection = store.connection().await?;
-        campaigns::sending_without_dispatch(&mut connection, REPEATED_MAX).await?
-    };
+        campaigns::sending_without_dispatch(&mut connection, REPEATED_MAX).await
+    });
+    let mut orphans = orphans.await?;
     orphans.retain(|campaign| !except.contains(&campaign.id));
     queues.announce(&orphans).await?;
     if let Some(first) = orphans.first() {

@@ -92,7 +92,7 @@ pub(crate) async fn publish_due(
     let mut hints = waker.subscribe();
     let mut repeat_after = DUE_REPEAT_AFTER;
     while !shutdown.is_stopping() {
-        let pause = match next_due_in(&store).await {
+        let pause = match store.in_time(next_due_in(&store)).await {
             Ok(None) => REREAD_EVERY,
             Ok(Some(wait)) if !wait.is_zero() => wait.min(REREAD_EVERY),
             Ok(Some(_)) => {

@@ -26,7 +26,7 @@ pub(crate) async fn count_campaigns(
 ) -> anyhow::Result<()> {
     let mut migrated = false;
     loop {
-        match count(&store, &mut migrated).await {
+        match store.in_time(count(&store, &mut migrated)).await {
             Ok(()) => health.ready(),
             Err(error) => {
                 tracing::warn!(%error, "campaigns could not be counted");

@@ -123,7 +123,10 @@ async fn meet_requirements(sender: &Sender, health: &HealthHandle) -> anyhow::Re
 async fn watch(sender: Arc<Sender>, health: HealthHandle, shutdown: Shutdown) -> anyhow::Result<()> {
     while shutdown.sleep(WATCH_EVERY).await {
         let answered = match sender.streams.ping().await {
-            Ok(()) => sender.store.ping().await.map_err(|error| error.to_string()),
+            Ok(()) => {
+                let pinged = sender.store.in_time(sender.store.ping()).await;
+                pinged.map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         match answered {

@@ -55,6 +55,10 @@ pub struct Config {
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=500))]
     database_connections: u32,
 
+    /// Milliseconds after which Postgres ends a statement; it is given up shortly after if Postgres says nothing
+    #[arg(long, env = "DATABASE_STATEMENT_TIMEOUT_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    database_statement_timeout_ms: u64,
+
     /// Most messages of one campaign that lie in its lane at a time; a slow number gets fewer
     #[arg(long, env = "FEED_WINDOW", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
     pub(crate) feed_window: u32,
@@ -77,6 +81,7 @@ impl Config {
         let url = secrecy::ExposeSecret::expose_secret(&self.database_url.required()?).to_owned();
         let mut pool = PoolConfig::new(url, "sender-svc");
         pool.max_connections = self.database_connections;
+        pool.statement_timeout = Duration::from_millis(self.database_statement_timeout_ms);
         Ok(pool)
     }
 

@@ -31,7 +31,11 @@ pub(crate) async fn consume(sender: Arc<Sender>, stopping: CancellationToken) ->
 async fn take_up(sender: Arc<Sender>, delivery: Delivery<SendCampaign>) -> Verdict {
     let SendCampaign { campaign, lane } = delivery.body;
     let trace = current_trace_context().unwrap_or_default();
-    match create(&sender, campaign, &lane, &trace).await {
+    match sender
+        .store
+        .in_time(create(&sender, campaign, &lane, &trace))
+        .await
+    {
         Ok(()) => {}
         // What it says can never be stored.
         Err(error) if error.is_data_error() => return Verdict::Reject(error.to_string()),

@@ -39,7 +39,8 @@ async fn record(sender: Arc<Sender>, delivery: Delivery<CustomerEvent>) -> Verdi
     let Some(Ok(phone)) = phone else {
         return Verdict::Reject("an opt-out needs the customer's phone, with area code".to_owned());
     };
-    match apply(&sender, phone, stop, Some(event.customer_id), event.at).await {
+    let applied = apply(&sender, phone, stop, Some(event.customer_id), event.at);
+    match sender.store.in_time(applied).await {
         Ok(()) => Verdict::Done,
         Err(error) => {
             tracing::warn!(%error, "an opt-out could not be recorded; trying again");

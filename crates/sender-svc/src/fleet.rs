@@ -32,7 +32,8 @@ pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthH
     let mut hints = sender.waker.subscribe();
     while !shutdown.is_stopping() {
         running.retain(|_, lane| !lane.task.is_finished());
-        match balance(&sender, &mut running).await {
+        let balanced = balance(&sender, &mut running);
+        match sender.store.in_time(balanced).await {
             Ok(()) => health.ready(),
             Err(error) => {
                 tracing::warn!(%error, "lanes could not be looked for");
@@ -53,8 +54,12 @@ pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthH
         // A panic was reported where it happened.
         let _ = lane.task.await;
     }
-    if let Ok(mut connection) = sender.store.connection().await {
-        lanes::farewell(&mut connection, sender.instance).await?;
+    let farewell = sender.store.in_time(async {
+        let mut connection = sender.store.connection().await?;
+        lanes::farewell(&mut connection, sender.instance).await
+    });
+    if let Err(error) = farewell.await {
+        tracing::warn!(%error, "the other replicas were not told; they will notice");
     }
     Ok(())
 }

@@ -30,6 +30,11 @@ pub enum Mode {
     /// Nothing passes and nothing closes, as when a cable is pulled. Bytes held back go on when the mode
     /// changes to one that lets them pass, as TCP would retransmit them.
     Blackhole,
+    /// Requests wait, as in [`Mode::Blackhole`]; answers pass. What waits arrives late, even if its sender has
+    /// long given up.
+    HoldRequests,
+    /// Connections that are open go silent for ever, as when their peer's machine loses its power; new ones pass.
+    Abandon,
     /// Requests arrive; answers are thrown away.
     DropReplies,
     /// Connections close in the ordinary way, new ones at once.
@@ -44,6 +49,15 @@ impl Mode {
     /// Whether a connection that is open can stay open.
     fn keeps_connections(self) -> bool {
         !matches!(self, Self::Cut | Self::Reset | Self::Refuse)
+    }
+
+    /// Whether bytes of this direction wait.
+    fn holds(self, is_reply: bool) -> bool {
+        match self {
+            Self::Blackhole => true,
+            Self::HoldRequests => !is_reply,
+            _ => false,
+        }
     }
 }
 
@@ -151,7 +165,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 
 /// One client, from accept to close. Errors end it, as they would end a connection without a proxy.
 async fn connection(client: TcpStream, upstream: String, mode: watch::Receiver<Mode>) {
-    let mut ends = mode.clone();
+    let (mut ends, mut abandoned) = (mode.clone(), mode.clone());
     let _ = client.set_nodelay(true);
     let server = if mode.borrow().keeps_connections() {
         let Ok(server) = TcpStream::connect(&upstream).await else {
@@ -169,14 +183,30 @@ async fn connection(client: TcpStream, upstream: String, mode: watch::Receiver<M
     let (server_read, server_write) = server.into_split();
     let mut to_server = Pump::new(client_read, server_write, mode.clone(), false);
     let mut to_client = Pump::new(server_read, client_write, mode.clone(), true);
-    tokio::select! {
-        // One direction ending does not end the other: a half-closed connection may still answer.
-        _ = async { tokio::join!(to_server.run(), to_client.run()) } => {}
-        _ = ends.wait_for(|mode| !mode.keeps_connections()) => {}
+    let is_abandoned = tokio::select! {
+        // One direction that ends does not end the other: a half-closed connection may still answer. One that
+        // breaks does.
+        _ = async { tokio::try_join!(to_server.run(), to_client.run()) } => false,
+        _ = ends.wait_for(|mode| !mode.keeps_connections()) => false,
+        () = abandonment(&mut abandoned) => true,
+    };
+    if is_abandoned {
+        return std::future::pending().await;
     }
     if let Ok(client) = to_server.read.reunite(to_client.write) {
         close(&mode, client);
     }
+}
+
+/// Ends when the mode becomes [`Mode::Abandon`], not if it is already.
+async fn abandonment(mode: &mut watch::Receiver<Mode>) {
+    while mode.changed().await.is_ok() {
+        let now = *mode.borrow_and_update();
+        if now == Mode::Abandon {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Closes in the way the mode asks for.
@@ -211,7 +241,7 @@ impl Pump {
             let length = self.read.read(&mut chunk).await?;
             let Ok(mode) = self
                 .mode
-                .wait_for(|mode| *mode != Mode::Blackhole)
+                .wait_for(|mode| !mode.holds(self.is_reply))
                 .await
                 .map(|mode| *mode)
             else {

@@ -30,7 +30,7 @@ mod wait;
 pub use fault_proxy::{FaultProxy, Mode};
 pub use free_port::free_port;
 pub use postgres::{Database, Postgres};
-pub use private_postgres::PrivatePostgres;
+pub use private_postgres::{ExhaustedPostgres, PrivatePostgres};
 pub use redis_server::{Redis, RedisData, RedisOptions};
 pub use service_process::{ServiceOptions, ServiceProcess, built_binary};
 pub use wait::{wait_for, wait_for_ok};

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::process::Signal;
+use sqlx::PgConnection;
 
 use crate::owned_process::OwnedProcess;
 use crate::postgres::{Database, create_database, prepared_database};
@@ -14,6 +15,8 @@ use crate::{free_port, or_panic};
 
 /// How long Postgres may take to end after a signal that tells it to end at once.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long [`PrivatePostgres::exhaust`] competes with others for their connections.
+const EXHAUST_TIMEOUT: Duration = Duration::from_secs(10);
 
 static NEXT_CLUSTER: AtomicU32 = AtomicU32::new(0);
 
@@ -79,6 +82,43 @@ impl PrivatePostgres {
         or_panic("thaw Postgres", self.process.signal(Signal::CONT));
     }
 
+    /// Ends every session but this one's own, as an administrator or a failing-over proxy does.
+    pub async fn end_sessions(&self) {
+        let ended = async {
+            let mut connection = connect(self.port).await?;
+            end_sessions_but(&mut connection, &[]).await
+        };
+        or_panic("end the sessions of Postgres", ended.await);
+    }
+
+    /// Takes every connection that the server allows, also those that others had, until the value is dropped.
+    pub async fn exhaust(&self) -> ExhaustedPostgres {
+        or_panic("exhaust Postgres", self.try_exhaust().await)
+    }
+
+    async fn try_exhaust(&self) -> anyhow::Result<ExhaustedPostgres> {
+        let mut taken = vec![connect(self.port).await?];
+        let mut pids: Vec<i32> = Vec::new();
+        let deadline = Instant::now() + EXHAUST_TIMEOUT;
+        while Instant::now() < deadline {
+            match connect(self.port).await {
+                Ok(mut connection) => {
+                    pids.push(
+                        sqlx::query_scalar("SELECT pg_backend_pid()")
+                            .fetch_one(&mut connection)
+                            .await?,
+                    );
+                    taken.push(connection);
+                }
+                Err(_) if end_sessions_but(&mut taken[0], &pids).await? == 0 => {
+                    return Ok(ExhaustedPostgres(taken));
+                }
+                Err(_) => {}
+            }
+        }
+        anyhow::bail!("others kept taking connections for {EXHAUST_TIMEOUT:?}")
+    }
+
     async fn try_start() -> anyhow::Result<Self> {
         let installation = Installation::find()?;
         let number = NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +158,22 @@ impl PrivatePostgres {
             .wait_until(START_TIMEOUT, async || connect(port).await.map(drop))
             .await
     }
+}
+
+/// A server that has no connection left for anyone else; dropping this gives them back.
+#[derive(Debug)]
+pub struct ExhaustedPostgres(#[expect(dead_code, reason = "held, not used")] Vec<PgConnection>);
+
+/// Ends every client's session but those of `pids` and this one; how many there were.
+async fn end_sessions_but(connection: &mut PgConnection, pids: &[i32]) -> anyhow::Result<i64> {
+    let ended = sqlx::query_scalar(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND pid <> ALL($1)",
+    )
+    .bind(pids)
+    .fetch_one(connection)
+    .await?;
+    Ok(ended)
 }
 
 impl Drop for PrivatePostgres {

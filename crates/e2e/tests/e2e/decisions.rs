@@ -2,16 +2,8 @@
 
 use e2e::{Stack, StackOptions};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
-
-fn accepted(campaign: &Value) -> i64 {
-    let states = ["accepted", "sent", "undelivered", "delivered", "read"];
-    states
-        .iter()
-        .filter_map(|state| campaign["progress"]["by_state"][*state].as_i64())
-        .sum()
-}
 
 async fn running() -> (Stack, String) {
     let options = StackOptions {
@@ -22,24 +14,8 @@ async fn running() -> (Stack, String) {
     let stack = Stack::start(options).await;
     let id = stack.create(json!({})).await;
     stack.schedule(&id, None).await;
-    let under_way = |campaign: &Value| accepted(campaign) >= 100;
-    stack
-        .wait_until(
-            &id,
-            "the campaign to be under way",
-            Duration::from_secs(30),
-            under_way,
-        )
-        .await;
+    stack.sent_at_least(&id, 100, Duration::from_secs(30)).await;
     (stack, id)
-}
-
-/// Messages that the mock has accepted so far.
-async fn sent(stack: &Stack, id: &str) -> i64 {
-    let log = stack
-        .whatsapp(Method::GET, &format!("/mock/acceptances?campaign={id}"), None)
-        .await;
-    log["accepted"].as_i64().expect("a number")
 }
 
 #[tokio::test]
@@ -57,10 +33,10 @@ async fn a_pause_stops_sending_within_a_second_and_a_resume_goes_on_to_the_end()
     assert_eq!(paused["applied"], true, "{paused}");
     assert_eq!(stack.campaign(&id).await["status"], "PAUSED");
     tokio::time::sleep(Duration::from_secs(1).saturating_sub(asked.elapsed())).await;
-    let at_pause = sent(&stack, &id).await;
+    let at_pause = stack.accepted_by_whatsapp(&id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(
-        sent(&stack, &id).await,
+        stack.accepted_by_whatsapp(&id).await,
         at_pause,
         "P8: no send begins later than a second after the pause"
     );

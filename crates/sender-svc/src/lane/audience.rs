@@ -150,7 +150,7 @@ impl Fetch {
                 Err(error) if error.is_over() => break,
                 Err(LaneError::Store(error)) if error.is_data_error() => {
                     let reason = format!("a page of the ERP cannot be stored: {error}");
-                    if let Err(error) = self.hold(&reason).await {
+                    if let Err(error) = self.lane.sender.store.in_time(self.hold(&reason)).await {
                         tracing::warn!(%error, "the campaign could not be held");
                     }
                     self.pause(ASK_AGAIN_AFTER).await;
@@ -165,10 +165,12 @@ impl Fetch {
     }
 
     async fn next_page(&self) -> Result<Written, LaneError> {
-        let dispatch = {
-            let mut connection = self.lane.sender.store.connection().await?;
-            dispatches::get(&mut connection, self.campaign.id).await?
-        };
+        let store = &self.lane.sender.store;
+        let dispatch = store.in_time(async {
+            let mut connection = store.connection().await?;
+            dispatches::get(&mut connection, self.campaign.id).await
+        });
+        let dispatch = dispatch.await?;
         if dispatch.audience_complete {
             return Ok(Written::Complete);
         }
@@ -178,7 +180,7 @@ impl Fetch {
         };
         match asked {
             Ok(page) => {
-                let written = self.write(&dispatch, page).await?;
+                let written = store.in_time(self.write(&dispatch, page)).await?;
                 self.lane.look.notify_one();
                 Ok(written)
             }
@@ -187,12 +189,12 @@ impl Fetch {
                     detail,
                     "the ERP forgot where it was; starting from its first page"
                 );
-                self.save_cursor(&dispatch, None).await?;
+                store.in_time(self.save_cursor(&dispatch, None)).await?;
                 self.pause(super::AGAIN_AFTER).await;
                 Ok(Written::More)
             }
             Err(error) => {
-                self.hold(&error.to_string()).await?;
+                store.in_time(self.hold(&error.to_string())).await?;
                 self.pause(ASK_AGAIN_AFTER).await;
                 Ok(Written::More)
             }

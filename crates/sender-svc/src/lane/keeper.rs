@@ -10,7 +10,7 @@ use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::SnapshotTemplate;
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_store::dispatches::{self, Work};
-use campaign_store::{campaigns, phone_numbers};
+use campaign_store::{LONG_WORK, campaigns, in_time, phone_numbers};
 use campaign_streams::StreamId;
 use campaign_streams::lane::{LaneControls, OpenCampaign, Survey};
 use chrono::{DateTime, Utc};
@@ -103,16 +103,17 @@ impl<'a> Keeper<'a> {
     }
 
     async fn walk(&mut self) -> Result<Progress, LaneError> {
-        self.follow_number().await?;
-        let work = self.read_work().await?;
+        let store = &self.lane.sender.store;
+        store.in_time(self.follow_number()).await?;
+        let work = store.in_time(self.read_work()).await?;
         let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
-        self.keep_house(&current).await?;
+        store.in_time(self.keep_house(&current)).await?;
         self.open.retain(|campaign, _| current.contains(campaign));
         self.failed.retain(|campaign, _| current.contains(campaign));
         self.audiences.retain(&current);
         // What people decided comes first, for every campaign: nothing that is slow or fails may delay a pause.
         for work in &work {
-            controls::follow(self, work).await?;
+            store.in_time(controls::follow(self, work)).await?;
         }
         let mut progress = Progress::None;
         for work in &work {
@@ -152,8 +153,9 @@ impl<'a> Keeper<'a> {
 
     /// The next thing for one campaign.
     async fn tend(&mut self, work: &Work) -> Result<Progress, LaneError> {
+        let store = &self.lane.sender.store;
         if work.requests_waiting {
-            rounds::apply_requests(self.lane, work).await?;
+            in_time(LONG_WORK, rounds::apply_requests(self.lane, work)).await?;
             return Ok(Progress::Made);
         }
         if work.finished {
@@ -161,24 +163,24 @@ impl<'a> Keeper<'a> {
         }
         let opened = self.open.get(&work.campaign).map(|open| open.generation);
         if opened != Some(work.dispatch.generation) {
-            self.open_in_lane(work).await?;
+            store.in_time(self.open_in_lane(work)).await?;
             // It is released by what the next walk reads of its holds.
             return Ok(Progress::Made);
         }
         self.survey(work).await?;
         if controls::is_over(work.status) {
-            return controls::sweep(self, work).await;
+            return store.in_time(controls::sweep(self, work)).await;
         }
         if controls::ends(work, Utc::now()) && work.pending + work.deferred > 0 {
-            return controls::expire(self, work).await;
+            return store.in_time(controls::expire(self, work)).await;
         }
         if work.status == CampaignStatus::Sending && !work.dispatch.audience_complete {
-            self.audiences.ensure(self.lane, work).await?;
+            store.in_time(self.audiences.ensure(self.lane, work)).await?;
         }
-        match feed::step(self, work).await? {
+        match store.in_time(feed::step(self, work)).await? {
             feed::Step::Fed => Ok(Progress::Made),
             feed::Step::Full => Ok(Progress::None),
-            feed::Step::Drained => rounds::step(self, work).await,
+            feed::Step::Drained => in_time(LONG_WORK, rounds::step(self, work)).await,
         }
     }
 

@@ -31,7 +31,8 @@ pub(crate) async fn run(lane: Arc<Lane>) {
         lane,
     };
     while !ledger.lane.stop.is_cancelled() {
-        match ledger.step().await {
+        let store = ledger.lane.sender.store.clone();
+        match store.in_time(ledger.step()).await {
             Ok(()) => {}
             Err(error) if error.is_over() => {
                 ledger.lane.stop.cancel();

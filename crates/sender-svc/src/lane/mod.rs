@@ -13,7 +13,7 @@ mod rounds;
 use crate::app::Sender;
 use campaign_core::ids::InstanceId;
 use campaign_store::lanes::Lease;
-use campaign_store::{Transaction, commit, lanes};
+use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
 use std::collections::BTreeSet;
@@ -125,10 +125,11 @@ async fn keep(lane: &Lane) {
 }
 
 async fn build_and_keep(lane: &Lane) -> Result<(), LaneError> {
-    let ground = {
+    let ground = lane.sender.store.in_time(async {
         let mut connection = lane.sender.store.connection().await?;
-        lanes::ground(&mut connection, &lane.lease.lane).await?
-    };
+        lanes::ground(&mut connection, &lane.lease.lane).await
+    });
+    let ground = ground.await?;
     match lane.owner.adopt().await? {
         OwnerReply::Superseded => return Err(LaneError::Superseded),
         OwnerReply::Ok(identity) if ground.redis_identity.as_ref() == Some(&identity) => {
@@ -139,7 +140,7 @@ async fn build_and_keep(lane: &Lane) -> Result<(), LaneError> {
             }
         }
         OwnerReply::Ok(identity) | OwnerReply::Unverified { identity } => {
-            rebuild::run(lane, &identity, &ground).await?;
+            in_time(LONG_WORK, rebuild::run(lane, &identity, &ground)).await?;
         }
     }
     keeper::Keeper::new(lane).run().await
@@ -152,7 +153,7 @@ async fn renew(lane: Arc<Lane>) {
             let mut connection = lane.sender.store.connection().await?;
             lanes::renew(&mut connection, &lane.lease, lane.sender.lane_lease).await
         };
-        match renewed.await {
+        match lane.sender.store.in_time(renewed).await {
             Ok(()) => {}
             Err(error @ campaign_store::StoreError::LeaseLost { .. }) => {
                 tracing::warn!(%error, "the lease could not be renewed");
@@ -184,7 +185,7 @@ async fn give_back(lane: &Lane) {
         let mut connection = lane.sender.store.connection().await?;
         lanes::release(&mut connection, &lane.lease).await
     };
-    if let Err(error) = released.await {
+    if let Err(error) = lane.sender.store.in_time(released).await {
         tracing::warn!(%error, "the lease could not be given back; it ends by itself");
     }
 }
