@@ -32,6 +32,14 @@ demo *arguments:
 test *arguments:
     @deploy/dev/test.sh "$@"
 
+# Break everything that can break, one by one, while campaigns of 5,000 to 20,000 run (about half an hour)
+matrix *seed:
+    @deploy/dev/faults.sh matrix "$@"
+
+# Break things at random for SECONDS (900) while campaign follows campaign; SEED repeats a run
+chaos *seconds_and_seed:
+    @deploy/dev/faults.sh chaos "$@"
+
 # Everything that must be clean before a commit: format, lints, docs, licences, structure
 check:
     @deploy/dev/check.sh
