@@ -4,14 +4,14 @@
 //! its even share; one that has more gives some back. A lane whose owner died is free when the lease is.
 
 use crate::app::Sender;
-use crate::lane;
+use crate::lane::{self, Progress};
 use campaign_core::ids::LaneId;
 use campaign_runtime::{HealthHandle, Shutdown};
 use campaign_store::commit;
 use campaign_store::lanes::{self, LaneStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ const ALIVE_LEASES: u32 = 2;
 struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    progress: Arc<Progress>,
 }
 
 /// Runs lanes until the service stops, then gives them back.
@@ -34,7 +35,7 @@ pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthH
         running.retain(|_, lane| !lane.task.is_finished());
         let balanced = balance(&sender, &mut running);
         match sender.store.in_time(balanced).await {
-            Ok(()) => health.ready(),
+            Ok(()) => report(&running, &health),
             Err(error) => {
                 tracing::warn!(%error, "lanes could not be looked for");
                 health.unready(format!("lanes could not be looked for: {error}"));
@@ -62,6 +63,20 @@ pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthH
         tracing::warn!(%error, "the other replicas were not told; they will notice");
     }
     Ok(())
+}
+
+/// Says which of the lanes stand still, and why.
+fn report(running: &BTreeMap<LaneId, Running>, health: &HealthHandle) {
+    let now = Instant::now();
+    let problems: Vec<String> = running
+        .iter()
+        .filter_map(|(id, lane)| lane.progress.problem(id, now))
+        .collect();
+    if problems.is_empty() {
+        health.ready();
+    } else {
+        health.unready(problems.join("; "));
+    }
 }
 
 async fn balance(sender: &Arc<Sender>, running: &mut BTreeMap<LaneId, Running>) -> anyhow::Result<()> {
@@ -98,6 +113,7 @@ async fn take(sender: &Arc<Sender>, lane: &LaneId) -> anyhow::Result<Option<Runn
     tracing::info!(lane = %lease.lane, epoch = lease.epoch, "the lane is ours");
     metrics::counter!("lane_lease_changes_total").increment(1);
     let stop = CancellationToken::new();
-    let task = tokio::spawn(lane::run(sender.clone(), lease, stop.clone()));
-    Ok(Some(Running { stop, task }))
+    let progress = Arc::new(Progress::new(Instant::now()));
+    let task = tokio::spawn(lane::run(sender.clone(), lease, stop.clone(), progress.clone()));
+    Ok(Some(Running { stop, task, progress }))
 }

@@ -84,7 +84,9 @@ impl<'a> Keeper<'a> {
 
     async fn walk_until_stopped(&mut self) -> Result<(), LaneError> {
         while !self.lane.stop.is_cancelled() {
-            if self.walk().await? == Progress::Made {
+            let progress = self.walk().await?;
+            self.lane.progress.walked(Instant::now());
+            if progress == Progress::Made {
                 continue;
             }
             self.lane.pause(WALK_SPACING).await;

@@ -33,13 +33,14 @@ pub(crate) async fn run(lane: Arc<Lane>) {
     while !ledger.lane.stop.is_cancelled() {
         let store = ledger.lane.sender.store.clone();
         match store.in_time(ledger.step()).await {
-            Ok(()) => {}
+            Ok(()) => ledger.lane.progress.recorded(Instant::now()),
             Err(error) if error.is_over() => {
                 ledger.lane.stop.cancel();
                 return;
             }
             Err(error) => {
                 tracing::warn!(%error, "the ledger waits");
+                ledger.lane.progress.failed(&error);
                 ledger.lane.pause(AGAIN_AFTER).await;
             }
         }

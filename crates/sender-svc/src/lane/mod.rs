@@ -7,6 +7,7 @@ mod error;
 mod feed;
 mod keeper;
 mod ledger;
+mod progress;
 mod rebuild;
 mod rounds;
 
@@ -16,6 +17,7 @@ use campaign_store::lanes::Lease;
 use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
+pub(crate) use progress::Progress;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub(crate) struct Lane {
     pub(crate) owner: LaneOwner,
     /// Cancelled when the lane is given up, for whatever reason.
     pub(crate) stop: CancellationToken,
+    /// Told of everything that moves.
+    pub(crate) progress: Arc<Progress>,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
 }
@@ -66,7 +70,7 @@ impl Lane {
 }
 
 /// Runs a lane until `stop`, or until it belongs to somebody else; then gives the lease back.
-pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationToken) {
+pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationToken, progress: Arc<Progress>) {
     let span = tracing::info_span!("lane", lane = %lease.lane, epoch = lease.epoch);
     async {
         let owner = match LaneOwner::new(&sender.streams, lease.lane.clone(), lease.epoch) {
@@ -82,6 +86,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             lease,
             owner,
             stop,
+            progress,
             look: Notify::new(),
         });
         // However this ends, a panic included, the parts end with it and the lease is no longer prolonged.
@@ -103,7 +108,11 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
 /// Builds the lane where that is needed, and keeps it, until it is over.
 async fn keep(lane: &Lane) {
     while !lane.stop.is_cancelled() {
-        match build_and_keep(lane).await {
+        let kept = build_and_keep(lane).await;
+        if let Err(error) = &kept {
+            lane.progress.failed(error);
+        }
+        match kept {
             Ok(()) => return,
             Err(error) if error.is_over() => {
                 tracing::warn!(%error, "the lane belongs to another replica");
