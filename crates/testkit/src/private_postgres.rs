@@ -17,6 +17,8 @@ use crate::{free_port, or_panic};
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`PrivatePostgres::exhaust`] competes with others for their connections.
 const EXHAUST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that [`PrivatePostgres::exhaust`] does not insist on.
+const LEFT_TO_OTHERS: usize = 2;
 
 static NEXT_CLUSTER: AtomicU32 = AtomicU32::new(0);
 
@@ -91,32 +93,38 @@ impl PrivatePostgres {
         or_panic("end the sessions of Postgres", ended.await);
     }
 
-    /// Takes every connection that the server allows, also those that others had, until the value is dropped.
+    /// Takes the connections that the server allows, also those that others had, until the value is dropped. All
+    /// but [`LEFT_TO_OTHERS`]: whoever connects again and again wins one now and then.
     pub async fn exhaust(&self) -> ExhaustedPostgres {
         or_panic("exhaust Postgres", self.try_exhaust().await)
     }
 
     async fn try_exhaust(&self) -> anyhow::Result<ExhaustedPostgres> {
-        let mut taken = vec![connect(self.port).await?];
-        let mut pids: Vec<i32> = Vec::new();
+        let mut first = connect(self.port).await?;
+        let allowed: String = sqlx::query_scalar("SHOW max_connections")
+            .fetch_one(&mut first)
+            .await?;
+        let wanted = allowed.parse::<usize>()? - LEFT_TO_OTHERS;
+        let (mut taken, mut pids) = (vec![first], Vec::new());
         let deadline = Instant::now() + EXHAUST_TIMEOUT;
-        while Instant::now() < deadline {
-            match connect(self.port).await {
-                Ok(mut connection) => {
-                    pids.push(
-                        sqlx::query_scalar("SELECT pg_backend_pid()")
-                            .fetch_one(&mut connection)
-                            .await?,
-                    );
-                    taken.push(connection);
-                }
-                Err(_) if end_sessions_but(&mut taken[0], &pids).await? == 0 => {
-                    return Ok(ExhaustedPostgres(taken));
-                }
-                Err(_) => {}
+        while taken.len() < wanted {
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "others kept taking connections for {EXHAUST_TIMEOUT:?}"
+            );
+            if let Ok(mut connection) = connect(self.port).await {
+                pids.push(
+                    sqlx::query_scalar("SELECT pg_backend_pid()")
+                        .fetch_one(&mut connection)
+                        .await?,
+                );
+                taken.push(connection);
+            } else {
+                end_sessions_but(&mut taken[0], &pids).await?;
             }
         }
-        anyhow::bail!("others kept taking connections for {EXHAUST_TIMEOUT:?}")
+        end_sessions_but(&mut taken[0], &pids).await?;
+        Ok(ExhaustedPostgres(taken))
     }
 
     async fn try_start() -> anyhow::Result<Self> {
@@ -160,7 +168,7 @@ impl PrivatePostgres {
     }
 }
 
-/// A server that has no connection left for anyone else; dropping this gives them back.
+/// A server that has hardly a connection left for anyone else; dropping this gives them back.
 #[derive(Debug)]
 pub struct ExhaustedPostgres(#[expect(dead_code, reason = "held, not used")] Vec<PgConnection>);
 
