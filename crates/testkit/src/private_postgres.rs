@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::Signal;
 use sqlx::PgConnection;
+use tokio::task::JoinSet;
 
 use crate::owned_process::OwnedProcess;
 use crate::postgres::{Database, create_database, prepared_database};
@@ -16,7 +17,7 @@ use crate::{free_port, or_panic};
 /// How long Postgres may take to end after a signal that tells it to end at once.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`PrivatePostgres::exhaust`] competes with others for their connections.
-const EXHAUST_TIMEOUT: Duration = Duration::from_secs(10);
+const EXHAUST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that [`PrivatePostgres::exhaust`] does not insist on.
 const LEFT_TO_OTHERS: usize = 2;
 
@@ -112,18 +113,17 @@ impl PrivatePostgres {
                 Instant::now() < deadline,
                 "others kept taking connections for {EXHAUST_TIMEOUT:?}"
             );
-            if let Ok(mut connection) = connect(self.port).await {
-                pids.push(
-                    sqlx::query_scalar("SELECT pg_backend_pid()")
-                        .fetch_one(&mut connection)
-                        .await?,
-                );
-                taken.push(connection);
-            } else {
-                end_sessions_but(&mut taken[0], &pids).await?;
+            let mut connecting: JoinSet<_> = (taken.len()..wanted)
+                .map(|_| connect_with_pid(self.port))
+                .collect();
+            while let Some(connected) = connecting.join_next().await {
+                if let Ok((connection, pid)) = connected? {
+                    taken.push(connection);
+                    pids.push(pid);
+                }
             }
+            end_sessions_but(&mut taken[0], &pids).await?;
         }
-        end_sessions_but(&mut taken[0], &pids).await?;
         Ok(ExhaustedPostgres(taken))
     }
 
@@ -171,6 +171,14 @@ impl PrivatePostgres {
 /// A server that has hardly a connection left for anyone else; dropping this gives them back.
 #[derive(Debug)]
 pub struct ExhaustedPostgres(#[expect(dead_code, reason = "held, not used")] Vec<PgConnection>);
+
+async fn connect_with_pid(port: u16) -> anyhow::Result<(PgConnection, i32)> {
+    let mut connection = connect(port).await?;
+    let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut connection)
+        .await?;
+    Ok((connection, pid))
+}
 
 /// Ends every client's session but those of `pids` and this one; how many there were.
 async fn end_sessions_but(connection: &mut PgConnection, pids: &[i32]) -> anyhow::Result<i64> {
