@@ -289,7 +289,11 @@ impl Check<'_> {
                 phone_number: self.fixed(section, phone_number, BUTTON_PHONE_MAX_CHARS),
             },
             Button::CopyCode { text, .. } => CompiledButton::CopyCode {
-                label: text.clone().unwrap_or_default(),
+                // Meta's own label; what somebody else wrote in its place is checked.
+                label: text
+                    .as_deref()
+                    .map(|text| self.fixed(section, text, BUTTON_LABEL_MAX_CHARS))
+                    .unwrap_or_default(),
             },
             Button::Url { text, url, .. } => CompiledButton::Url {
                 label: self.fixed(section, text, BUTTON_LABEL_MAX_CHARS),

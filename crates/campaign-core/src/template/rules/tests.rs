@@ -145,6 +145,12 @@ fn each_rule_of_the_other_components_has_its_own_error() {
             },
         ),
         (
+            button(json!({"type": "COPY_CODE", "text": "a {{1}}"})),
+            TemplateError::VariableNotAllowed {
+                section: first_button,
+            },
+        ),
+        (
             button(json!({"type": "PHONE_NUMBER", "text": "a", "phone_number": "1".repeat(21)})),
             TemplateError::TooLong {
                 section: first_button,
