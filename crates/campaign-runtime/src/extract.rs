@@ -18,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
 use crate::{
+    body_deadline::BodyTooSlow,
     fault::{Fault, echo},
     problem::Problem,
 };
@@ -52,6 +53,8 @@ impl<S: Send + Sync> FromRequest<S> for Bytes {
 fn unread_body(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::too_large("the body is larger than is taken here")
+    } else if BodyTooSlow::caused(rejection) {
+        Problem::request_timeout("the body did not come in time")
     } else {
         Problem::bad_request("the body ended before it was complete")
     }
