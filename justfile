@@ -32,6 +32,10 @@ demo *arguments:
 test *arguments:
     @deploy/dev/test.sh "$@"
 
+# Fuzz the parsers that outsiders reach, each for some seconds (default 30); their seeds are part of `test`
+fuzz *arguments:
+    @deploy/dev/fuzz.sh "$@"
+
 # Everything that must be clean before a commit: format, lints, docs, licences, structure
 check:
     @deploy/dev/check.sh
