@@ -22,6 +22,7 @@ mod healthcheck;
 mod http_settings;
 mod layers;
 mod metrics;
+mod nul;
 mod problem;
 mod process;
 mod runtime;
