@@ -9,9 +9,12 @@ use testkit::{Database, Postgres, Redis, ServiceProcess, free_port, wait_for_ok}
 
 /// The development number that sends 1,000 a second.
 pub const LANE: &str = "106540352242922";
-const ERP_KEY: &str = "e2e-erp-key";
-const ACCESS_TOKEN: &str = "e2e-access-token";
-const APP_SECRET: &str = "e2e-app-secret";
+/// Opens the mock ERP.
+pub const ERP_KEY: &str = "e2e-erp-key";
+/// Lets one send through the mock of the Cloud API.
+pub const ACCESS_TOKEN: &str = "e2e-access-token";
+/// Signs webhooks.
+pub const APP_SECRET: &str = "e2e-app-secret";
 const VERIFY_TOKEN: &str = "e2e-verify-token";
 
 /// How many of each service run, and how.
@@ -117,7 +120,23 @@ impl Stack {
         stack
     }
 
-    async fn wait_ready(&mut self) {
+    /// The first admin's key for the REST API.
+    pub fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
+    /// Every process.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceProcess> {
+        let engine = self
+            .schedulers
+            .iter()
+            .chain(&self.senders)
+            .chain(&self.messengers);
+        engine.chain([&self.erp, &self.whatsapp])
+    }
+
+    /// Waits until every process is ready.
+    pub async fn wait_ready(&mut self) {
         let services = [&mut self.erp, &mut self.whatsapp].into_iter();
         let services = services
             .chain(&mut self.schedulers)
