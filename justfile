@@ -36,6 +36,10 @@ test *arguments:
 fuzz *arguments:
     @deploy/dev/fuzz.sh "$@"
 
+# Ask the API everything that its description allows, and much that it does not (needs PyPI the first time)
+schemathesis *arguments:
+    @deploy/dev/schemathesis.sh "$@"
+
 # Everything that must be clean before a commit: format, lints, docs, licences, structure
 check:
     @deploy/dev/check.sh

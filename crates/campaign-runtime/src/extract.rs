@@ -131,7 +131,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
-        for (name, value) in pairs.clone() {
+        for (name, value) in pairs {
             nul::check_parameter(&name, &value)?;
         }
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))

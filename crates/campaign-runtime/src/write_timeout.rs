@@ -83,12 +83,10 @@ impl AsyncWrite for WriteTimeout {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut()
-            .bounded(context, |stream, context| stream.poll_flush(context))
+        self.get_mut().bounded(context, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut()
-            .bounded(context, |stream, context| stream.poll_shutdown(context))
+        self.get_mut().bounded(context, AsyncWrite::poll_shutdown)
     }
 }

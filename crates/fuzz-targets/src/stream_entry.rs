@@ -9,6 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
+/// Name and value.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// Stands between names and values of the fields.
 const SEPARATOR: u8 = 0;
 
@@ -17,8 +20,8 @@ const SEPARATOR: u8 = 0;
 pub fn stream_entry(input: &[u8]) -> usize {
     let parts: Vec<&[u8]> = input.split(|byte| *byte == SEPARATOR).collect();
     let pairs = parts.chunks_exact(2);
-    let fields: Vec<(Vec<u8>, Vec<u8>)> = pairs.map(|pair| (pair[0].to_vec(), pair[1].to_vec())).collect();
-    let kinds: [fn(&[(Vec<u8>, Vec<u8>)]) -> bool; 8] = [
+    let fields: Vec<Field> = pairs.map(|pair| (pair[0].to_vec(), pair[1].to_vec())).collect();
+    let kinds: [fn(&[Field]) -> bool; 8] = [
         survives::<Tick>,
         survives::<SendCampaign>,
         survives::<MessageEvent>,
@@ -33,7 +36,7 @@ pub fn stream_entry(input: &[u8]) -> usize {
     bodies + ids + usize::from(message_survives(&fields))
 }
 
-fn survives<T>(fields: &[(Vec<u8>, Vec<u8>)]) -> bool
+fn survives<T>(fields: &[Field]) -> bool
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
 {
@@ -55,7 +58,7 @@ where
     true
 }
 
-fn message_survives(fields: &[(Vec<u8>, Vec<u8>)]) -> bool {
+fn message_survives(fields: &[Field]) -> bool {
     let slices = fields
         .iter()
         .map(|(name, value)| (name.as_slice(), value.as_slice()));

@@ -168,8 +168,9 @@ pub(crate) fn bodies(endpoint: &Endpoint, random: &mut StdRng) -> Vec<Request> {
         Some("multipart/form-data"),
         Some("/"),
     ];
-    let typed = types.map(|kind| Draft::new(endpoint, format!("content type {kind:?}")).content_type(kind));
-    drafts.chain(typed).map(Draft::finish).collect()
+    let mistyped =
+        types.map(|kind| Draft::new(endpoint, format!("content type {kind:?}")).content_type(kind));
+    drafts.chain(mistyped).map(Draft::finish).collect()
 }
 
 /// Ten megabytes, as spaces and as one field.

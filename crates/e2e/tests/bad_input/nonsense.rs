@@ -6,96 +6,81 @@ use crate::wire::Request;
 
 /// Requests whose body is framed wrongly. Each ends with the client's end of the connection.
 pub(crate) fn framing(endpoint: &Endpoint) -> Vec<Request> {
-    let second = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
-    let rests: Vec<(&str, String)> = vec![
-        (
-            "chunks that are none",
-            "Transfer-Encoding: chunked\r\n\r\nZZZ\r\n{}\r\n0\r\n\r\n".into(),
-        ),
-        (
-            "a chunk of 2^64",
-            "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n{}".into(),
-        ),
-        (
-            "a chunk of 2^68",
-            "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n{}".into(),
-        ),
-        (
-            "a chunk with a negative size",
-            "Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n".into(),
-        ),
+    let rests = [chunks(), smuggled(), lengths(), headers()];
+    let draft = |(name, rest): (&str, String)| {
+        Draft::new(endpoint, name)
+            .may_go_unanswered()
+            .raw(rest.as_bytes())
+    };
+    rests.into_iter().flatten().map(draft).collect()
+}
+
+fn chunks() -> Vec<(&'static str, String)> {
+    let chunked = |rest: &str| format!("Transfer-Encoding: chunked\r\n\r\n{rest}");
+    vec![
+        ("chunks that are none", chunked("ZZZ\r\n{}\r\n0\r\n\r\n")),
+        ("a chunk of 2^64", chunked("FFFFFFFFFFFFFFFF\r\n{}")),
+        ("a chunk of 2^68", chunked("FFFFFFFFFFFFFFFFF\r\n{}")),
+        ("a chunk with a negative size", chunked("-1\r\n{}\r\n0\r\n\r\n")),
         (
             "an endless extension of a chunk",
-            format!("Transfer-Encoding: chunked\r\n\r\n2;{}", "x".repeat(200_000)),
+            chunked(&format!("2;{}", "x".repeat(200_000))),
         ),
         (
             "endless trailers",
-            format!(
-                "Transfer-Encoding: chunked\r\n\r\n0\r\n{}",
-                "a: b\r\n".repeat(50_000)
-            ),
+            chunked(&format!("0\r\n{}", "a: b\r\n".repeat(50_000))),
         ),
-        ("a body cut off", "Content-Length: 1000\r\n\r\n{\"name\":".into()),
-        (
-            "chunks cut off",
-            "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a".into(),
-        ),
-        ("a head cut off", "Content-Le".into()),
+        ("chunks cut off", chunked("5\r\n{\"a")),
+    ]
+}
+
+/// Where a proxy and a server may disagree on where a request ends, the rest of the one is another.
+fn smuggled() -> Vec<(&'static str, String)> {
+    let second = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    let before = |headers: &str| format!("{headers}\r\n\r\n0\r\n\r\n{second}");
+    vec![
         (
             "both framings",
-            format!("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{second}"),
+            before("Content-Length: 5\r\nTransfer-Encoding: chunked"),
         ),
         (
             "both framings, the other way",
-            format!("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{second}"),
+            before("Transfer-Encoding: chunked\r\nContent-Length: 5"),
         ),
-        (
-            "two lengths",
-            format!("Content-Length: 2\r\nContent-Length: 40\r\n\r\n{{}}{second}"),
-        ),
-        (
-            "two lengths in one",
-            format!("Content-Length: 2, 40\r\n\r\n{{}}{second}"),
-        ),
-        (
-            "an unknown encoding",
-            format!("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{second}"),
-        ),
-        (
-            "chunked first",
-            format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{second}"),
-        ),
-        (
-            "a space before the colon",
-            format!("Content-Length : 40\r\n\r\n{second}"),
-        ),
-        (
-            "a folded header",
-            format!("X-Fold: a\r\n b\r\nContent-Length: 0\r\n\r\n{second}"),
-        ),
+        ("two lengths", before("Content-Length: 2\r\nContent-Length: 40")),
+        ("two lengths in one", before("Content-Length: 2, 40")),
+        ("an unknown encoding", before("Transfer-Encoding: xchunked")),
+        ("chunked first", before("Transfer-Encoding: chunked, identity")),
+        ("a space before the colon", before("Content-Length : 40")),
+        ("a folded header", before("X-Fold: a\r\n b\r\nContent-Length: 5")),
         (
             "a bare line feed",
-            "X-Line: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+            before("X-Line: a\nTransfer-Encoding: chunked"),
         ),
-        (
-            "a bare carriage return",
-            "X-Line: a\rContent-Length: 0\r\n\r\n".into(),
-        ),
+        ("a bare carriage return", before("X-Line: a\rContent-Length: 5")),
+    ]
+}
+
+fn lengths() -> Vec<(&'static str, String)> {
+    let length = |length: &str| format!("Content-Length: {length}\r\n\r\n{{}}");
+    vec![
+        ("a body cut off", length("1000")),
+        ("a negative length", length("-1")),
+        ("a length of 2^63", length("9223372036854775808")),
+        ("a length of 2^70", length("1180591620717411303424")),
+        ("a length in hexadecimal", length("0x2")),
+        ("a length with a plus", length("+2")),
+    ]
+}
+
+fn headers() -> Vec<(&'static str, String)> {
+    let long = "x".repeat(100_000);
+    vec![
+        ("a head cut off", "Content-Le".into()),
         (
             "NUL in a header",
             "X-Null: a\0b\r\nContent-Length: 0\r\n\r\n".into(),
         ),
-        ("a negative length", "Content-Length: -1\r\n\r\n{}".into()),
-        (
-            "a length of 2^70",
-            "Content-Length: 1180591620717411303424\r\n\r\n{}".into(),
-        ),
-        (
-            "a length of 2^63",
-            "Content-Length: 9223372036854775808\r\n\r\n{}".into(),
-        ),
-        ("a length in hexadecimal", "Content-Length: 0x2\r\n\r\n{}".into()),
-        ("a length with a plus", "Content-Length: +2\r\n\r\n{}".into()),
         (
             "an expectation",
             "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n".into(),
@@ -108,25 +93,13 @@ pub(crate) fn framing(endpoint: &Endpoint) -> Vec<Request> {
             "an upgrade",
             "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n\r\n".into(),
         ),
-        (
-            "a header of 100 KB",
-            format!("X-Long: {}\r\n\r\n", "x".repeat(100_000)),
-        ),
-        (
-            "a header's name of 100 KB",
-            format!("{}: x\r\n\r\n", "x".repeat(100_000)),
-        ),
+        ("a header of 100 KB", format!("X-Long: {long}\r\n\r\n")),
+        ("a header's name of 100 KB", format!("{long}: x\r\n\r\n")),
         (
             "ten thousand headers",
             format!("{}\r\n", "X-Many: x\r\n".repeat(10_000)),
         ),
-    ];
-    let draft = |(name, rest): (&str, String)| {
-        Draft::new(endpoint, name)
-            .may_go_unanswered()
-            .raw(rest.as_bytes())
-    };
-    rests.into_iter().map(draft).collect()
+    ]
 }
 
 /// First lines that are none, and other protocols.

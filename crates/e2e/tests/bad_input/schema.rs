@@ -49,8 +49,8 @@ fn sample_within(schema: &Value, document: &Value, depth: usize) -> Value {
         return choice.clone();
     }
     for choices in ["oneOf", "anyOf", "allOf"] {
-        let choices = schema[choices].as_array().into_iter().flatten();
-        if let Some(choice) = choices.filter(|choice| choice["type"] != "null").next_back() {
+        let mut choices = schema[choices].as_array().into_iter().flatten();
+        if let Some(choice) = choices.rfind(|choice| choice["type"] != "null") {
             return sample_within(choice, document, depth - 1);
         }
     }
