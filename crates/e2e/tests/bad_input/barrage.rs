@@ -71,7 +71,7 @@ async fn barrage(stack: &Stack, random: &mut StdRng) -> Vec<String> {
         count += requests.len();
         requests.into_iter().map(move |request| (endpoint, request))
     });
-    let exchanges = stream::iter(requests).map(async |(endpoint, request)| {
+    let exchanges = stream::iter(requests).map(|(endpoint, request)| async move {
         let ending = exchange(endpoint.address, &request).await;
         let wrong = judge(&request, &ending)?;
         let Endpoint {
