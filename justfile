@@ -40,6 +40,14 @@ matrix *seed:
 chaos *seconds_and_seed:
     @deploy/dev/faults.sh chaos "$@"
 
+# Fuzz the parsers that outsiders reach, each for some seconds (default 30); their seeds are part of `test`
+fuzz *arguments:
+    @deploy/dev/fuzz.sh "$@"
+
+# Ask the API everything that its description allows, and much that it does not (needs PyPI the first time)
+schemathesis *arguments:
+    @deploy/dev/schemathesis.sh "$@"
+
 # Everything that must be clean before a commit: format, lints, docs, licences, structure
 check:
     @deploy/dev/check.sh

@@ -5,7 +5,7 @@
 # loopback only, and its keys open nothing but the mocks.
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-state=$checkout/.dev
+state=${DEV_STATE:-$checkout/.dev}
 
 redis_port=${DEV_REDIS_PORT:-16379}
 postgres_port=${DEV_POSTGRES_PORT:-15432}

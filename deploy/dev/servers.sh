@@ -5,9 +5,9 @@
 # places, no system service.
 
 # Postgres refuses to run as root. Under root it runs as user postgres, with its data in a folder that this
-# user can enter, keyed to the checkout: a checkout under a private home is not such a place.
+# user can enter, keyed to the checkout (or to DEV_STATE): a checkout under a private home is not such a place.
 if ((EUID == 0)); then
-    postgres_home=/var/tmp/campaign-$(printf %s "$checkout" | sha256sum | cut -c 1-12)
+    postgres_home=/var/tmp/campaign-$(printf %s "${DEV_STATE:-$checkout}" | sha256sum | cut -c 1-12)
     postgres_data=$postgres_home/postgres
     as_postgres=(setpriv --reuid postgres --regid postgres --init-groups --)
 else

@@ -41,7 +41,7 @@ members=$(cargo metadata --locked --no-deps --format-version 1 |
     grep -o '"manifest_path":"[^"]*/crates/[^"/]*/Cargo.toml"' | sed 's|.*/crates/\([^/]*\)/.*|\1|' | sort -u)
 [[ -n $members ]] || { echo "structure: no crates found" >&2; exit 1; }
 services=$(grep -E -- '-svc$|^campaignctl$|^migrate$' <<<"$members")
-libraries=$(grep -vE -- '-svc$|^campaignctl$|^migrate$|^e2e$|^testkit$' <<<"$members")
+libraries=$(grep -vE -- '-svc$|^campaignctl$|^migrate$|^e2e$|^testkit$|^fuzz-targets$' <<<"$members")
 
 core=$(tree campaign-core normal)
 runtime=$(tree campaign-runtime normal)

@@ -40,6 +40,8 @@ pub const MAX_BUTTONS: usize = 10;
 pub const BUTTON_LABEL_MAX_CHARS: usize = 25;
 /// Longest address behind a button, as written and as rendered.
 pub const BUTTON_URL_MAX_CHARS: usize = 2000;
+/// Deepest nesting of lists and objects in the example values. Meta's own are three deep.
+pub const EXAMPLE_MAX_DEPTH: usize = 16;
 /// Longest phone number behind a button.
 pub const BUTTON_PHONE_MAX_CHARS: usize = 20;
 

@@ -13,7 +13,7 @@ use clap::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::telemetry::TraceSettings;
+use crate::{http_settings::HttpSettings, telemetry::TraceSettings};
 
 /// The longest shutdown deadline: orchestrators do not wait for more.
 const MAX_SHUTDOWN_DEADLINE_MS: u64 = 10 * 60 * 1000;
@@ -22,6 +22,12 @@ const MAX_SHUTDOWN_DEADLINE_MS: u64 = 10 * 60 * 1000;
 pub trait ServiceConfig: clap::Parser {
     /// The address to listen on unless `LISTEN_ADDR` says otherwise, as `--help` shows it.
     const DEFAULT_LISTEN_ADDR: &'static str = "0.0.0.0:8080";
+
+    /// `HTTP_MAX_CONNECTIONS` unless it is set.
+    const DEFAULT_MAX_CONNECTIONS: &'static str = "1024";
+
+    /// `HTTP_REQUEST_TIMEOUT_MS` unless it is set.
+    const DEFAULT_REQUEST_TIMEOUT_MS: &'static str = "30000";
 
     /// The settings that every service has.
     fn runtime(&self) -> &RuntimeArgs;
@@ -93,6 +99,10 @@ pub struct RuntimeArgs {
           value_parser = clap::value_parser!(u64).range(1..=MAX_SHUTDOWN_DEADLINE_MS))]
     pub shutdown_deadline_ms: u64,
 
+    /// The bounds of the HTTP listener
+    #[command(flatten)]
+    pub http: HttpSettings,
+
     /// Where traces are exported to, and which
     #[command(flatten)]
     pub traces: TraceSettings,
@@ -115,6 +125,7 @@ impl RuntimeArgs {
     /// Every problem with these settings that their types cannot say.
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = self.traces.problems();
+        problems.extend(self.http.problems());
         if let Err(error) = EnvFilter::builder().parse(&self.rust_log) {
             problems.push(ConfigProblem::new(
                 "RUST_LOG",
@@ -147,7 +158,13 @@ pub fn parse<C: ServiceConfig>(
     let mut command = C::command()
         .name(service)
         .version(version)
-        .mut_arg("listen_addr", |arg| arg.default_value(C::DEFAULT_LISTEN_ADDR));
+        .mut_arg("listen_addr", |arg| arg.default_value(C::DEFAULT_LISTEN_ADDR))
+        .mut_arg("http_max_connections", |arg| {
+            arg.default_value(C::DEFAULT_MAX_CONNECTIONS)
+        })
+        .mut_arg("http_request_timeout_ms", |arg| {
+            arg.default_value(C::DEFAULT_REQUEST_TIMEOUT_MS)
+        });
     let mut rejected = Vec::new();
 
     // clap stops at the first bad value. Each round notes what it stopped at and takes that value
@@ -379,6 +396,11 @@ mod tests {
             "127.0.0.1:8099",
             "[env: RUST_LOG=]",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "[env: HTTP_MAX_CONNECTIONS=]",
+            "[env: HTTP_HEADER_TIMEOUT_MS=]",
+            "[env: HTTP_BODY_TIMEOUT_MS=]",
+            "[env: HTTP_REQUEST_TIMEOUT_MS=]",
+            "[env: HTTP_WRITE_TIMEOUT_MS=]",
         ] {
             // The environment of whoever runs the tests may fill a value in.
             let shown = shown.trim_end_matches("=]");
@@ -387,6 +409,21 @@ mod tests {
         let own = help.find("--concurrency").expect("the service's own setting");
         let traces = help.find("Traces:").expect("the heading");
         assert!(own < traces, "the heading is for traces alone: {help}");
+    }
+
+    #[test]
+    fn the_listener_is_bounded_as_the_settings_say() {
+        let config = parse_flags(&["--http-max-connections=7", "--http-write-timeout-ms=250"]);
+        let limits = config.expect("valid").runtime.http.limits();
+        assert_eq!((limits.connections, limits.write_timeout.as_millis()), (7, 250));
+        let problems = parse_flags(&["--http-body-timeout-ms=5", "--http-request-timeout-ms=5"]);
+        let Err(ParseFailure::Problems(problems)) = problems else {
+            panic!("a body has less time than its request: {problems:?}");
+        };
+        assert!(
+            problems[0].starts_with("HTTP_BODY_TIMEOUT_MS: found 5"),
+            "{problems:?}"
+        );
     }
 
     #[test]

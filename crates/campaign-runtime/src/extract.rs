@@ -18,7 +18,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
 use crate::{
+    body_deadline::BodyTooSlow,
     fault::{Fault, echo},
+    nul,
     problem::Problem,
 };
 
@@ -52,6 +54,8 @@ impl<S: Send + Sync> FromRequest<S> for Bytes {
 fn unread_body(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::too_large("the body is larger than is taken here")
+    } else if BodyTooSlow::caused(rejection) {
+        Problem::request_timeout("the body did not come in time")
     } else {
         Problem::bad_request("the body ended before it was complete")
     }
@@ -71,6 +75,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "expected the header `Content-Type: application/json`",
             ));
         }
+        nul::check_json(&body)?;
         from_json(&body).map(Self)
     }
 }
@@ -126,6 +131,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
+        for (name, value) in pairs {
+            nul::check_parameter(&name, &value)?;
+        }
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
             .map(Self)
             .map_err(|error| {
@@ -144,6 +152,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        nul::check_path(parts.uri.path())?;
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(rejection)) => {

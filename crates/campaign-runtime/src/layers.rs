@@ -24,7 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::{
-    extract::Json, health::Health, metrics, problem::Problem, server::Limits, shutdown::Shutdown,
+    extract::Json, health::Health, http_settings::Limits, metrics, problem::Problem, shutdown::Shutdown,
     trace_context,
 };
 

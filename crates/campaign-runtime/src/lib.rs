@@ -13,13 +13,16 @@
 //!            └── runtime.serve(router)              /livez /readyz /metrics, drains on SIGTERM
 //! ```
 
+mod body_deadline;
 mod config;
 mod extract;
 mod fault;
 mod health;
 mod healthcheck;
+mod http_settings;
 mod layers;
 mod metrics;
+mod nul;
 mod problem;
 mod process;
 mod runtime;
@@ -28,17 +31,19 @@ mod server;
 mod shutdown;
 mod telemetry;
 mod trace_context;
+mod write_timeout;
 
 pub use config::{ConfigProblem, LogFormat, ParseFailure, RuntimeArgs, ServiceConfig, parse};
 pub use extract::{Bytes, Json, Path, Query};
 pub use health::{CheckReport, Health, HealthHandle, HealthReport};
 pub use healthcheck::ask_readiness;
+pub use http_settings::{HttpSettings, Limits};
 pub use metrics::install_recorder;
 pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, FieldProblem, Problem};
 pub use process::{install_tls_provider, run};
 pub use runtime::{Runtime, Spawner};
 pub use secret::{SecretName, SecretSetting};
-pub use server::{CLIENT_IDLE_TIMEOUT, Limits};
+pub use server::CLIENT_IDLE_TIMEOUT;
 pub use shutdown::{DEFAULT_DEADLINE, Shutdown};
 pub use telemetry::{Telemetry, TraceSettings};
 pub use trace_context::{current_trace_context, link_only, link_to};

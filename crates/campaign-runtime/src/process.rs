@@ -151,7 +151,7 @@ where
     let _enforcer = AbortOnDropHandle::new(tokio::spawn(shutdown.clone().enforce_deadline()));
 
     let listener = listen(config.runtime().listen_addr).await?;
-    let runtime = Runtime::new(listener, shutdown.clone())?;
+    let runtime = Runtime::new(listener, config.runtime().http.limits(), shutdown.clone())?;
     let spawner = runtime.spawner();
 
     let body = async { body(config, runtime).await };

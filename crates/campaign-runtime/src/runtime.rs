@@ -20,9 +20,10 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     health::Health,
+    http_settings::Limits,
     layers::{panic_text, surround},
     metrics,
-    server::{Limits, Server},
+    server::Server,
     shutdown::Shutdown,
 };
 
@@ -66,12 +67,12 @@ struct End {
 impl Runtime {
     /// A runtime on an address that is listened on already, from now on: a second service that cannot
     /// have the address fails before it has done anything.
-    pub(crate) fn new(listener: TcpListener, shutdown: Shutdown) -> std::io::Result<Self> {
+    pub(crate) fn new(listener: TcpListener, limits: Limits, shutdown: Shutdown) -> std::io::Result<Self> {
         Ok(Self {
             shutdown,
             health: Health::default(),
             tasks: TaskTracker::new(),
-            limits: Limits::default(),
+            limits,
             local_addr: listener.local_addr()?,
             listener,
             end: Arc::default(),
@@ -81,7 +82,7 @@ impl Runtime {
     /// A runtime for a service inside a test: the caller holds the listener's address and the stop.
     pub fn for_test(listener: TcpListener, shutdown: Shutdown) -> Self {
         metrics::install_recorder();
-        Self::new(listener, shutdown).expect("a bound listener has an address")
+        Self::new(listener, Limits::default(), shutdown).expect("a bound listener has an address")
     }
 
     /// The address that is listened on.

@@ -23,7 +23,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{layers::answer, shutdown::Shutdown};
+use crate::{
+    body_deadline::BodyDeadline, http_settings::Limits, layers::answer, shutdown::Shutdown,
+    write_timeout::WriteTimeout,
+};
 
 /// How long clients should keep idle connections to a service: less than the service does, so that
 /// the client closes first and never writes a request into a connection that is being closed.
@@ -33,31 +36,6 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The pause after an accept that failed for lack of something (descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The bounds of a service's listener.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Connections at a time; further ones wait in the kernel's queue.
-    pub connections: usize,
-    /// How long a client may take for the head of its request, and stay idle between two requests.
-    pub header_read_timeout: Duration,
-    /// How long a request may take until its answer begins.
-    pub request_timeout: Duration,
-    /// The largest body, in bytes. A router that takes more says so with
-    /// [`axum::extract::DefaultBodyLimit::max`].
-    pub body_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            header_read_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(30),
-            body_bytes: 1024 * 1024,
-        }
-    }
-}
 
 /// Accepts connections and serves `app` on them.
 pub(crate) struct Server {
@@ -104,6 +82,11 @@ impl Server {
     fn serve(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + use<> {
         let app = self.app.clone();
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
+        let Limits {
+            body_read_timeout,
+            write_timeout,
+            ..
+        } = self.limits;
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -115,9 +98,11 @@ impl Server {
             }
             let service = service_fn(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                answer(app.clone(), request.map(Body::new))
+                let body = |incoming| Body::new(BodyDeadline::new(incoming, body_read_timeout));
+                answer(app.clone(), request.map(body))
             });
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let stream = TokioIo::new(WriteTimeout::new(stream, write_timeout));
+            let mut connection = pin!(builder.serve_connection(stream, service));
             let outcome = tokio::select! {
                 biased;
                 outcome = connection.as_mut() => outcome,

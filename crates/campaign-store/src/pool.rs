@@ -98,8 +98,18 @@ impl Store {
     }
 
     /// Opens a transaction (read committed).
+    ///
+    /// A caller that gives up while it waits here leaves nothing open. sqlx alone would give a connection whose
+    /// BEGIN was under way back to the pool inside its transaction, and what the next one writes on it without a
+    /// transaction of its own would be lost; so BEGIN is always waited for, on a task of its own.
     pub async fn begin(&self) -> Result<Transaction> {
-        Ok(self.pool.begin().await?)
+        let pool = self.pool.clone();
+        match tokio::spawn(async move { pool.begin().await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => Err(sqlx::Error::PoolClosed.into()),
+        }
     }
 
     /// A connection for reads that need no transaction.

@@ -25,6 +25,27 @@ impl<T> Traced<T> {
     }
 }
 
+impl<T: DeserializeOwned> Traced<T> {
+    /// Reads an entry's fields, or says why they cannot be read. A trace that is missing or not text is an
+    /// empty one.
+    pub fn from_fields(fields: &[(Vec<u8>, Vec<u8>)]) -> std::result::Result<Self, String> {
+        let body = field(fields, BODY_FIELD).ok_or_else(|| format!("it has no field {BODY_FIELD:?}"))?;
+        let body = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let trace = field(fields, TRACE_FIELD)
+            .and_then(|trace| std::str::from_utf8(trace).ok())
+            .unwrap_or_default();
+        Ok(Self {
+            body,
+            trace: trace.to_owned(),
+        })
+    }
+}
+
+fn field<'a>(fields: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
+    let found = fields.iter().find(|(key, _)| key == name.as_bytes());
+    found.map(|(_, value)| value.as_slice())
+}
+
 /// An entry as it was read.
 #[derive(Debug, Clone)]
 pub(crate) struct RawEntry {
@@ -49,26 +70,8 @@ impl RawEntry {
         Ok(Self { id, fields })
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
-        self.fields
-            .iter()
-            .find(|(key, _)| key == name.as_bytes())
-            .map(|(_, value)| value.as_slice())
-    }
-
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> std::result::Result<Traced<T>, String> {
-        let body = self
-            .field(BODY_FIELD)
-            .ok_or_else(|| format!("it has no field {BODY_FIELD:?}"))?;
-        let body = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let trace = self
-            .field(TRACE_FIELD)
-            .and_then(|trace| std::str::from_utf8(trace).ok())
-            .unwrap_or_default();
-        Ok(Traced {
-            body,
-            trace: trace.to_owned(),
-        })
+        Traced::from_fields(&self.fields)
     }
 
     /// The fields as text, for a dead letter.

@@ -18,6 +18,6 @@ mod wires;
 pub use fault::{Fault, Part};
 pub use reckoning::{Allowed, Pace, Reckoning};
 pub use report::{ACCEPTED_STATES, Report};
-pub use stack::{LANE, Stack, StackOptions};
+pub use stack::{ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Stack, StackOptions};
 pub use trial::{GRACE, Plan, Trial, now_ms, say};
 pub use wires::Wire;

@@ -10,9 +10,12 @@ use testkit::{Database, Mode, Postgres, PrivatePostgres, Redis, ServiceOptions, 
 
 /// The development number that sends 1,000 a second.
 pub const LANE: &str = "106540352242922";
-pub(crate) const ERP_KEY: &str = "e2e-erp-key";
-const ACCESS_TOKEN: &str = "e2e-access-token";
-const APP_SECRET: &str = "e2e-app-secret";
+/// Opens the mock ERP.
+pub const ERP_KEY: &str = "e2e-erp-key";
+/// Lets one send through the mock of the Cloud API.
+pub const ACCESS_TOKEN: &str = "e2e-access-token";
+/// Signs webhooks.
+pub const APP_SECRET: &str = "e2e-app-secret";
 const VERIFY_TOKEN: &str = "e2e-verify-token";
 
 /// How many of each service run, and how.
@@ -140,6 +143,21 @@ impl Stack {
             .api(Method::PATCH, &format!("/v1/phone-numbers/{LANE}"), Some(body))
             .await;
         stack
+    }
+
+    /// The first admin's key for the REST API.
+    pub fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
+    /// Every process.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceProcess> {
+        let engine = self
+            .schedulers
+            .iter()
+            .chain(&self.senders)
+            .chain(&self.messengers);
+        engine.chain([&self.erp, &self.whatsapp])
     }
 
     /// Waits until every service is ready.

@@ -13,6 +13,8 @@
 
 pub mod app;
 pub mod config;
+pub mod opt_out_words;
+pub mod webhook_reading;
 
 mod allow_list;
 mod breaker;
@@ -24,7 +26,6 @@ mod lanes;
 mod lease;
 mod measures;
 mod membership;
-mod opt_out_words;
 mod pacing;
 mod progress;
 mod render;
@@ -36,6 +37,5 @@ mod template_cache;
 mod transport;
 mod troubles;
 mod webhook_outcomes;
-mod webhook_reading;
 mod webhooks;
 mod worker;

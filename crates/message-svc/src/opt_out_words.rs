@@ -12,11 +12,11 @@ const COMPARED_MAX_BYTES: usize = 128;
 
 /// A set of words, compared without case, accents and surrounding space.
 #[derive(Debug, Clone)]
-pub(crate) struct OptOutWords(HashSet<String>);
+pub struct OptOutWords(HashSet<String>);
 
 impl OptOutWords {
     /// Reads words separated by commas.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         Self(
             text.split(',')
                 .map(fold)
@@ -25,12 +25,13 @@ impl OptOutWords {
         )
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no word stops anything.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether this message is one of the words and nothing else.
-    pub(crate) fn contain(&self, message: &str) -> bool {
+    pub fn contain(&self, message: &str) -> bool {
         let message = message.trim();
         message.len() <= COMPARED_MAX_BYTES && self.0.contains(&fold(message))
     }

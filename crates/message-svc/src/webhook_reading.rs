@@ -15,17 +15,20 @@ use whatsapp_api::webhook::{
 };
 use whatsapp_api::{Action, GraphError, decide};
 
+/// Longest message id that is kept, in bytes. WhatsApp's have about 60 to 100; the ledger does not join by them.
+const WAMID_MAX_BYTES: usize = 512;
+
 /// What an update says.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
+pub struct Reading {
     /// The metric label.
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// A message went further, and the lane it was sent from.
-    pub(crate) status: Option<(LaneId, MessageOutcome)>,
+    pub status: Option<(LaneId, MessageOutcome)>,
     /// A person's wish, and the lane it was told to, where the webhook names one.
-    pub(crate) opt_out: Option<(Option<LaneId>, OptOut)>,
+    pub opt_out: Option<(Option<LaneId>, OptOut)>,
     /// Why it concerns nothing here, if it should have.
-    pub(crate) unknown: Option<&'static str>,
+    pub unknown: Option<&'static str>,
 }
 
 impl Reading {
@@ -38,7 +41,7 @@ impl Reading {
 }
 
 /// Reads one update. `now` stands where the update has no time of its own.
-pub(crate) fn read(update: Update, words: &OptOutWords, now: DateTime<Utc>) -> Reading {
+pub fn read(update: Update, words: &OptOutWords, now: DateTime<Utc>) -> Reading {
     match update {
         Update::Status(status) => read_status(status, now),
         Update::Inbound(inbound) => read_inbound(&inbound, words, now),
@@ -76,7 +79,7 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
         return reading;
     };
     let mut outcome = MessageOutcome::new(key, state, at, OutcomeSource::Webhook);
-    outcome.wamid = Some(status.wamid);
+    outcome.wamid = Some(status.wamid).filter(|wamid| wamid.len() <= WAMID_MAX_BYTES);
     if state == MessageState::Undelivered {
         outcome.error = Some(
             status

@@ -64,6 +64,21 @@ fn a_status_with_our_callback_data_becomes_an_outcome_of_its_lane() {
 }
 
 #[test]
+fn a_message_id_of_megabytes_goes_no_further() {
+    for (length, kept) in [(WAMID_MAX_BYTES, true), (WAMID_MAX_BYTES + 1, false)] {
+        let Update::Status(mut update) = status(DeliveryStatus::Sent, Some(&key().to_string()), Vec::new())
+        else {
+            unreachable!("a status");
+        };
+        update.wamid = "w".repeat(length);
+        let (_, outcome) = read(Update::Status(update), &words(), now())
+            .status
+            .expect("the status counts all the same");
+        assert_eq!(outcome.wamid.is_some(), kept, "{length} bytes");
+    }
+}
+
+#[test]
 fn a_status_of_someone_else_is_counted_and_nothing_more() {
     for (callback, reason) in [
         (None, "no_callback_data"),

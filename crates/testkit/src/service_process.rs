@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -127,6 +128,11 @@ impl ServiceProcess {
         format!("http://127.0.0.1:{}", self.options.port)
     }
 
+    /// Where it listens, the same after every restart.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.options.port).into()
+    }
+
     /// Where both of its outputs are written.
     pub fn log_path(&self) -> &Path {
         self.process.log_path()
@@ -209,8 +215,17 @@ impl ServiceProcess {
 
     /// The largest resident memory so far, in KiB (`VmHWM`); `None` once the process has ended.
     pub fn peak_memory_kib(&self) -> Option<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    /// The resident memory now, in KiB (`VmRSS`); `None` once the process has ended.
+    pub fn memory_kib(&self) -> Option<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    fn status_kib(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         line.trim().strip_suffix("kB")?.trim().parse().ok()
     }
 }

@@ -1,19 +1,15 @@
 //! Wires the mock together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use campaign_runtime::Runtime;
 
 use crate::config::Config;
 use crate::control;
-use crate::messages::{self, MAX_HANG};
+use crate::messages;
 use crate::mock::{Mock, MockSettings};
 use crate::webhooks::delivery;
-
-/// Senders keep many connections open; each costs little here.
-const MAX_CONNECTIONS: usize = 8_192;
 
 /// Runs the mock until it is stopped.
 pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
@@ -26,10 +22,8 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
 }
 
 /// Runs the mock with these settings until it is stopped; what tests call.
-pub async fn serve(settings: MockSettings, mut runtime: Runtime) -> anyhow::Result<()> {
+pub async fn serve(settings: MockSettings, runtime: Runtime) -> anyhow::Result<()> {
     let mock = Arc::new(Mock::new(settings));
-    runtime.limits.connections = MAX_CONNECTIONS;
-    runtime.limits.request_timeout = MAX_HANG + Duration::from_mins(3);
     runtime.spawn(
         "webhooks",
         delivery::pump(Arc::clone(&mock), runtime.shutdown.clone()),

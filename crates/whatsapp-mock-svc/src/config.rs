@@ -75,6 +75,10 @@ pub struct Config {
 
 impl ServiceConfig for Config {
     const DEFAULT_LISTEN_ADDR: &'static str = "0.0.0.0:8084";
+    // Senders keep many connections open; each costs little here.
+    const DEFAULT_MAX_CONNECTIONS: &'static str = "8192";
+    // Longer than a send is made to hang on purpose: five minutes.
+    const DEFAULT_REQUEST_TIMEOUT_MS: &'static str = "480000";
 
     fn runtime(&self) -> &RuntimeArgs {
         &self.runtime

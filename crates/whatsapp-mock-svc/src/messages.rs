@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::post;
-use campaign_runtime::Shutdown;
+use campaign_runtime::{Bytes, Path, Shutdown};
 
 use crate::answer::{self, Refusal};
 use crate::check;
@@ -38,7 +37,7 @@ async fn send(
     State(api): State<Api>,
     Path((version, phone_number_id)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Bytes,
+    Bytes(body): Bytes,
 ) -> Response {
     // The limit is about arrivals, so the time is taken before anything else.
     let now_us = api.mock.now_us();

@@ -10,9 +10,11 @@ use super::compiled::{
 use super::text::Segment;
 use super::{
     BODY_MAX_CHARS, BUTTON_LABEL_MAX_CHARS, BUTTON_PHONE_MAX_CHARS, BUTTON_URL_MAX_CHARS, Button, Component,
-    FOOTER_MAX_CHARS, HEADER_MAX_CHARS, HEADER_MAX_VARIABLES, HeaderFormat, MAX_BUTTONS, NAME_MAX_CHARS,
-    ParameterFormat, Template, TemplateCategory, TemplateText, TextProblem,
+    EXAMPLE_MAX_DEPTH, FOOTER_MAX_CHARS, HEADER_MAX_CHARS, HEADER_MAX_VARIABLES, HeaderFormat, MAX_BUTTONS,
+    NAME_MAX_CHARS, ParameterFormat, Template, TemplateCategory, TemplateText, TextProblem,
 };
+
+use serde_json::Value;
 
 /// A rule that a template breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +75,9 @@ pub enum TemplateError {
     /// More buttons than fit.
     #[error("there are {count} buttons; at most {MAX_BUTTONS} are allowed")]
     TooManyButtons { count: usize },
+    /// Example values that nobody could read back: they are kept as they are.
+    #[error("the example values are nested deeper than {EXAMPLE_MAX_DEPTH}")]
+    ExampleTooDeep,
     /// An address that is none.
     #[error("{section}: an address starts with https:// or http://")]
     UrlWithoutScheme { section: Section },
@@ -102,6 +107,7 @@ impl TemplateError {
             | Self::VariableAtEnd { .. }
             | Self::AdjacentVariables { .. }
             | Self::TooManyButtons { .. }
+            | Self::ExampleTooDeep
             | Self::UrlWithoutScheme { .. } => false,
         }
     }
@@ -173,6 +179,7 @@ impl Check<'_> {
         if seen {
             return self.errors.push(TemplateError::Repeated { component: kind });
         }
+        self.examples(component);
         match component {
             Component::Header { format, text, .. } => self.header = self.header(*format, text.as_deref()),
             Component::Body { text, .. } => self.body = self.body(text),
@@ -180,6 +187,28 @@ impl Check<'_> {
                 self.footer = Some(self.fixed(Section::Footer, text, FOOTER_MAX_CHARS));
             }
             Component::Buttons { buttons } => self.buttons = Some(self.buttons(buttons)),
+        }
+    }
+
+    fn examples(&mut self, component: &Component) {
+        let example = match component {
+            Component::Header { example, .. } | Component::Body { example, .. } => example.as_slice(),
+            Component::Footer { .. } | Component::Buttons { .. } => &[],
+        };
+        let buttons = match component {
+            Component::Buttons { buttons } => buttons.as_slice(),
+            _ => &[],
+        };
+        let of_buttons = buttons.iter().filter_map(|button| match button {
+            Button::Url { example, .. } | Button::CopyCode { example, .. } => example.as_ref(),
+            Button::QuickReply { .. } | Button::PhoneNumber { .. } => None,
+        });
+        if example
+            .iter()
+            .chain(of_buttons)
+            .any(|example| !is_within(example, EXAMPLE_MAX_DEPTH))
+        {
+            self.errors.push(TemplateError::ExampleTooDeep);
         }
     }
 
@@ -289,7 +318,11 @@ impl Check<'_> {
                 phone_number: self.fixed(section, phone_number, BUTTON_PHONE_MAX_CHARS),
             },
             Button::CopyCode { text, .. } => CompiledButton::CopyCode {
-                label: text.clone().unwrap_or_default(),
+                // Meta's own label; what somebody else wrote in its place is checked.
+                label: text
+                    .as_deref()
+                    .map(|text| self.fixed(section, text, BUTTON_LABEL_MAX_CHARS))
+                    .unwrap_or_default(),
             },
             Button::Url { text, url, .. } => CompiledButton::Url {
                 label: self.fixed(section, text, BUTTON_LABEL_MAX_CHARS),
@@ -396,6 +429,14 @@ fn media_name(kind: ParameterKind) -> &'static str {
         ParameterKind::Video => "video",
         ParameterKind::Document => "document",
         _ => "image",
+    }
+}
+
+fn is_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
+        Value::Object(members) => depth > 0 && members.values().all(|member| is_within(member, depth - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }
 

@@ -14,7 +14,7 @@ use axum::{
 };
 use campaign_runtime::{Bytes, Limits, Runtime, Shutdown};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinHandle,
@@ -215,6 +215,57 @@ async fn a_client_that_sends_its_head_slowly_is_cut() {
     read_to_end(&mut slow).await;
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     assert_eq!(http::get(service.address, "/livez").await.status, 200);
+    service.stop().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_its_body_slowly_is_told_so_and_cut() {
+    let router = Router::new().route("/take", post(|_: Bytes| async { "taken" }));
+    let service = Service::start(LONG, router, |runtime| {
+        runtime.limits.body_read_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let mut slow = TcpStream::connect(service.address).await.expect("connects");
+    let head = b"POST /take HTTP/1.1\r\nHost: slow\r\nContent-Length: 1000\r\n\r\n";
+    slow.write_all(head).await.expect("it writes");
+    let begun = Instant::now();
+    let (mut reader, mut writer) = slow.into_split();
+    let trickle = tokio::spawn(async move {
+        // Each byte comes well within the limit: it is the whole that counts.
+        while writer.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut answer = [0; 64];
+    let read = tokio::time::timeout(PATIENCE, reader.read(&mut answer)).await;
+    let length = read.expect("in time").expect("an answer");
+    assert!(
+        answer[..length].starts_with(b"HTTP/1.1 408 "),
+        "{:?}",
+        &answer[..length]
+    );
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    let cut = tokio::time::timeout(PATIENCE, trickle).await;
+    cut.expect("the connection is closed").expect("no panic");
+    service.stop().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut() {
+    // More than the kernel takes in between.
+    let large = || async { vec![b'x'; 64 * 1024 * 1024] };
+    let service = Service::start(LONG, Router::new().route("/large", get(large)), |runtime| {
+        runtime.limits.connections = 1;
+        runtime.limits.write_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut deaf = TcpStream::connect(service.address).await.expect("connects");
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: deaf\r\n\r\n")
+        .await
+        .expect("it writes");
+    // There is room for one connection, so this one is answered when the other was cut.
+    assert_eq!(http::get(service.address, "/livez").await.status, 200);
+    drop(deaf);
     service.stop().await.expect("a clean end");
 }
 

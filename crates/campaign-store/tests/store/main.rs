@@ -1,5 +1,6 @@
 //! The statements of this crate on a real Postgres.
 
+mod cancelled;
 mod decisions;
 mod fixture;
 mod reporting;

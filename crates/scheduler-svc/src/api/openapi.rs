@@ -38,7 +38,8 @@ struct ProblemDocument {
     status: u16,
     /// What went wrong this time, for people.
     detail: String,
-    /// The fields at fault.
+    /// The fields at fault, where it is about fields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblemDocument>,
 }
 

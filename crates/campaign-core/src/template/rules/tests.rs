@@ -145,6 +145,12 @@ fn each_rule_of_the_other_components_has_its_own_error() {
             },
         ),
         (
+            button(json!({"type": "COPY_CODE", "text": "a {{1}}"})),
+            TemplateError::VariableNotAllowed {
+                section: first_button,
+            },
+        ),
+        (
             button(json!({"type": "PHONE_NUMBER", "text": "a", "phone_number": "1".repeat(21)})),
             TemplateError::TooLong {
                 section: first_button,
@@ -266,4 +272,26 @@ fn the_body_of_an_authentication_template_may_start_with_the_code() {
         ..with_body("{{1}} é seu código.", ParameterFormat::Positional)
     };
     assert!(template.compile().is_ok());
+}
+
+#[test]
+fn example_values_are_bounded_in_depth() {
+    // A name that serde_json keeps to itself makes a text into what it says, past the limit of what is read.
+    let raw =
+        |depth: usize| json!({"$serde_json::private::RawValue": "[".repeat(depth) + &"]".repeat(depth)});
+    for (depth, fits) in [
+        (EXAMPLE_MAX_DEPTH, true),
+        (EXAMPLE_MAX_DEPTH + 1, false),
+        (120, false),
+    ] {
+        for component in [
+            json!({"type": "HEADER", "format": "IMAGE", "example": raw(depth)}),
+            json!({"type": "BUTTONS", "buttons": [{"type": "COPY_CODE", "example": raw(depth)}]}),
+        ] {
+            let template = with_component(component);
+            let refused = template.compile().err().unwrap_or_default();
+            assert_eq!(refused.is_empty(), fits, "{depth}: {refused:?}");
+            assert!(template.compile_for_sending().is_ok(), "Meta's own word counts");
+        }
+    }
 }
