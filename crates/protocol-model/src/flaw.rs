@@ -1,0 +1,56 @@
+//! Safeguards of the protocol that can be taken out, to see that the search notices.
+
+use std::fmt;
+
+/// One safeguard that is taken out. Each variant says what the protocol does instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// The feeder appends without comparing where the stream ends.
+    BlindAppend,
+    /// Neither scripts nor transactions look at the lane's epoch, so a former owner goes on.
+    NoEpoch,
+    /// A send without an answer is tried again.
+    RetryOnTimeout,
+    /// An entry leaves its stream first, and its outcome is published after.
+    AckBeforeOutcome,
+    /// The ledger writes down what is reported, whatever the row says.
+    BlindLedger,
+    /// Scripts do not compare Redis's identity, so a Redis that was rolled back looks like before.
+    NoIdentity,
+    /// A rebuild opens the new rounds first, and waits for its members after.
+    RoundsBeforeJoins,
+    /// A rebuild drops what lies in Redis before the ledger has applied the outcomes there.
+    DropBeforeApply,
+    /// A rebuild counts confirmations that were given before it.
+    OldConfirmations,
+    /// Anyone may take, admitted or not.
+    NoMembership,
+    /// A member does not look at its lease before it writes.
+    NoLeaseCheck,
+    /// A member forgets an outcome as soon as it is in Redis.
+    NothingKept,
+}
+
+impl Flaw {
+    /// Every flaw.
+    pub const ALL: &'static [Self] = &[
+        Self::BlindAppend,
+        Self::NoEpoch,
+        Self::RetryOnTimeout,
+        Self::AckBeforeOutcome,
+        Self::BlindLedger,
+        Self::NoIdentity,
+        Self::RoundsBeforeJoins,
+        Self::DropBeforeApply,
+        Self::OldConfirmations,
+        Self::NoMembership,
+        Self::NoLeaseCheck,
+        Self::NothingKept,
+    ];
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self:?}")
+    }
+}
