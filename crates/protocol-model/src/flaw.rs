@@ -29,6 +29,14 @@ pub enum Flaw {
     NoLeaseCheck,
     /// A member forgets an outcome as soon as it is in Redis.
     NothingKept,
+    /// A member that leaves does not publish again what it keeps.
+    SilentLeave,
+    /// What a member has to say of an entry that is gone from its stream is not published.
+    GoneIsAnothers,
+    /// A member that was long silent is forgotten before what it took is reported.
+    ForgetsTooEarly,
+    /// A member that was long silent is forgotten even if it has joined anew in that moment.
+    ForgetsRejoined,
 }
 
 impl Flaw {
@@ -46,6 +54,10 @@ impl Flaw {
         Self::NoMembership,
         Self::NoLeaseCheck,
         Self::NothingKept,
+        Self::SilentLeave,
+        Self::GoneIsAnothers,
+        Self::ForgetsTooEarly,
+        Self::ForgetsRejoined,
     ];
 }
 

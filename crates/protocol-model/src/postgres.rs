@@ -82,10 +82,15 @@ impl Postgres {
 
     /// The first statement of each of the owner's transactions.
     pub(crate) fn fence(&mut self, epoch: Epoch) -> Result<&mut Self, LeaseLost> {
+        self.changes += 1;
+        self.fence_looking(epoch)
+    }
+
+    /// The same for a transaction that may change nothing.
+    pub(crate) fn fence_looking(&mut self, epoch: Epoch) -> Result<&mut Self, LeaseLost> {
         if self.lane.epoch != epoch && self.flaw != Some(Flaw::NoEpoch) {
             return Err(LeaseLost);
         }
-        self.changes += 1;
         Ok(self)
     }
 

@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Copies that are kept for a rollback.
 const HISTORY_MAX: usize = 48;
-/// Outcome ids follow the clock, so that they go on rising when Redis is replaced.
-const OUTCOMES_A_SECOND: u64 = 1_000_000;
 
 /// Why a script did nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +117,8 @@ pub(crate) struct Redis {
     pub(crate) changes: u64,
     flaw: Option<Flaw>,
     identity: Identity,
+    /// Ids follow the clock, so they go on rising when Redis is replaced.
+    next_outcome: u64,
     /// Earlier contents, oldest first; kept only where a rollback will come.
     history: Option<VecDeque<Data>>,
 }
@@ -130,6 +130,7 @@ impl Redis {
             changes: 0,
             flaw,
             identity: Identity(1),
+            next_outcome: 0,
             history: keep_history.then(VecDeque::new),
         }
     }
@@ -329,7 +330,6 @@ impl Redis {
                     attempts: Some(*attempt),
                     due: None,
                 }),
-                now,
             );
             self.release(Key { campaign, id: *id });
         }
@@ -383,10 +383,11 @@ impl Redis {
         self.change().outcomes.clear();
     }
 
-    pub(crate) fn publish(&mut self, outcome: Outcome, now: Time) -> u64 {
+    pub(crate) fn publish(&mut self, outcome: Outcome) -> u64 {
+        self.next_outcome += 1;
+        let id = self.next_outcome;
         let data = self.change();
-        data.last_outcome = (data.last_outcome + 1).max(now * OUTCOMES_A_SECOND);
-        let id = data.last_outcome;
+        data.last_outcome = id;
         data.outcomes.push_back((id, outcome));
         id
     }
@@ -408,6 +409,11 @@ impl Redis {
 
     pub(crate) fn owns(&self, instance: Instance, key: Key) -> bool {
         matches!(self.standing(key), Some(Standing::Pending { taker: Some(taker), .. }) if taker == instance)
+    }
+
+    /// Whether the entry is in somebody else's hands, or parked. One that is gone is in nobody's.
+    pub(crate) fn another_owns(&self, instance: Instance, key: Key) -> bool {
+        matches!(self.standing(key), Some(Standing::Pending { taker, .. }) if taker != Some(instance))
     }
 
     pub(crate) fn park(&mut self, key: Key, due: Time, attempt: i32, now: Time) {

@@ -207,7 +207,7 @@ impl World {
             attempts: None,
             due: None,
         };
-        self.env.redis.publish(Outcome::Message(outcome), now);
+        self.env.redis.publish(Outcome::Message(outcome));
     }
 
     fn step(&mut self, task: Task) -> Result<(), Violation> {

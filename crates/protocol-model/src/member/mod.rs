@@ -4,6 +4,7 @@ mod send;
 mod settler;
 
 use crate::env::Env;
+use crate::flaw::Flaw;
 use crate::ids::{CONCURRENCY, ENTRY_LEASE, Identity, Instance, JOIN_AGAIN, Key, Recipient, Time};
 use crate::postgres::is_over;
 use crate::promise::Promise;
@@ -103,7 +104,7 @@ impl Member {
     fn worker_step(&mut self, env: &mut Env, is_heard: bool) {
         if self.is_stopping {
             if self.flight.is_empty() && self.job.is_none() {
-                self.order_leave();
+                self.order_leave(env);
             }
             return;
         }
@@ -225,12 +226,14 @@ impl Member {
         self.job = Some(Job::new(steps, Some(identity)));
     }
 
-    fn order_leave(&mut self) {
+    fn order_leave(&mut self, env: &Env) {
         if self.joined.is_none() {
             self.has_left = true;
             return;
         }
-        self.job = Some(Job::new(vec![Step::Event(Outcome::Left(self.instance))], None));
+        let mut steps = if env.has(Flaw::SilentLeave) { Vec::new() } else { self.republish() };
+        steps.push(Step::Event(Outcome::Left(self.instance)));
+        self.job = Some(Job::new(steps, None));
     }
 
     fn republish(&mut self) -> Vec<Step> {

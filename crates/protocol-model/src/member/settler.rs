@@ -122,13 +122,17 @@ impl Member {
         let trusted = env.redis.trusts(self.instance, self.joined);
         let mut published = Vec::new();
         for step in &job.steps {
-            let owns = |env: &Env, key: Key| env.redis.owns(self.instance, key) || job.released;
             let (is_published, is_released) = match step {
                 Step::Event(_) => (true, None),
                 Step::Accepted(key, _) => (true, Some(*key)),
                 Step::Settled(key, _) => {
-                    let owns = owns(env, *key);
-                    (!trusted || owns, (trusted && owns).then_some(*key))
+                    let owns = env.redis.owns(self.instance, *key);
+                    let may_publish = if env.has(Flaw::GoneIsAnothers) {
+                        owns || job.released
+                    } else {
+                        !env.redis.another_owns(self.instance, *key)
+                    };
+                    (!trusted || may_publish, (trusted && owns).then_some(*key))
                 }
                 Step::Parked { key, due, attempt } => {
                     if trusted && env.redis.owns(self.instance, *key) {
@@ -140,8 +144,7 @@ impl Member {
             };
             let id = step.outcome().filter(|_| is_published).map(|outcome| {
                 self.say(env, || format!("publishes {}", describe(outcome)));
-                let now = env.now;
-                env.redis.publish(outcome.clone(), now)
+                env.redis.publish(outcome.clone())
             });
             if let Some(key) = is_released {
                 env.redis.release(key);

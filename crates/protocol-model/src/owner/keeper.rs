@@ -2,6 +2,7 @@
 
 use super::{Keeper, Open, Owner, Seqs, Stop};
 use crate::env::Env;
+use crate::flaw::Flaw;
 use crate::ids::{CampaignNo, EntryId, Epoch, HOUSEKEEPING_EVERY, Instance, MEMBER_SILENT, RECLAIM_IDLE};
 use crate::ledger::Pass;
 use crate::postgres::Work;
@@ -16,6 +17,8 @@ use std::collections::VecDeque;
 pub(super) enum Micro {
     SeenMembers,
     RefuseSilent(VecDeque<Instance>, Vec<Instance>),
+    /// Only when everything that they took is reported, and the reports are applied.
+    AwaitSilent(Vec<Instance>),
     ForgetSilent(Vec<Instance>),
     Leftovers,
     Close(Vec<CampaignNo>),
@@ -68,6 +71,7 @@ impl Owner {
         self.works = env.postgres.work();
         let current: Vec<_> = self.works.iter().map(|work| work.campaign).collect();
         self.open.retain(|campaign, _| current.contains(campaign));
+        self.surveyed.clear();
         let mut plan = VecDeque::new();
         if self.housekeeping_at.is_none_or(|at| env.now >= at + HOUSEKEEPING_EVERY) {
             self.housekeeping_at = Some(env.now);
@@ -102,7 +106,20 @@ impl Owner {
                     env.redis.set_member(epoch, instance, None, env.now)?;
                     self.say(env, || format!("{instance} was long silent and is refused"));
                     self.then(Micro::RefuseSilent(refuse, silent));
-                } else {
+                } else if env.has(Flaw::ForgetsTooEarly) {
+                    self.then(Micro::ForgetSilent(silent));
+                } else if let Keeper::Walking(plan) = &mut self.keeper {
+                    plan.push_back(Micro::AwaitSilent(silent));
+                }
+            }
+            Micro::AwaitSilent(silent) => {
+                let first = env.redis.first_outcome(epoch)?;
+                let mut unfinished = self.works.iter().filter(|work| !work.finished);
+                let reported = unfinished.all(|work| {
+                    let last = self.surveyed.get(&work.campaign);
+                    last.is_some_and(|last| first.is_none_or(|first| first > *last))
+                });
+                if reported {
                     self.then(Micro::ForgetSilent(silent));
                 }
             }
@@ -170,7 +187,8 @@ impl Owner {
             Micro::CloseRound(campaign) => self.close_round(env, epoch, campaign)?,
             Micro::Finish(campaign) => {
                 let now = env.now;
-                if env.postgres.fence(epoch)?.campaigns[campaign].finish(now) {
+                if env.postgres.fence_looking(epoch)?.campaigns[campaign].finish(now) {
+                    env.postgres.changes += 1;
                     self.say(env, || format!("campaign {campaign} is finished"));
                     self.open.remove(&campaign);
                     self.then(Micro::Close(vec![campaign]));
@@ -216,8 +234,11 @@ impl Owner {
     }
 
     fn forget_silent(&mut self, env: &mut Env, epoch: Epoch, silent: &[Instance]) -> Result<(), Stop> {
+        let (now, forgets_all) = (env.now, env.has(Flaw::ForgetsRejoined));
         let rows = env.postgres.fence(epoch)?;
-        rows.members.retain(|instance, _| !silent.contains(instance));
+        // One that has joined meanwhile stays.
+        let is_old = |joined_at| forgets_all || now - joined_at > MEMBER_SILENT;
+        rows.members.retain(|instance, row| !silent.contains(instance) || !is_old(row.joined_at));
         self.say(env, || format!("{} members that were long silent are forgotten", silent.len()));
         Ok(())
     }
@@ -285,6 +306,7 @@ impl Owner {
             return Ok(());
         };
         open.survey = Some(survey);
+        self.surveyed.insert(campaign, survey.last_outcome);
         if work.is_over() {
             self.then(Micro::SweepApplied(campaign));
             return Ok(());

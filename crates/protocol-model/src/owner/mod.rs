@@ -82,6 +82,8 @@ pub(crate) struct Owner {
     ledger: LedgerTask,
     works: Vec<Work>,
     open: BTreeMap<CampaignNo, Open>,
+    /// The campaigns surveyed in this walk, and the last outcome there was then.
+    surveyed: BTreeMap<CampaignNo, u64>,
     housekeeping_at: Option<Time>,
 }
 
@@ -96,6 +98,7 @@ impl Owner {
             ledger: LedgerTask::Idle,
             works: Vec::new(),
             open: BTreeMap::new(),
+            surveyed: BTreeMap::new(),
             housekeeping_at: None,
         }
     }
