@@ -3,6 +3,7 @@
 use crate::env::Env;
 use crate::ids::Recipient;
 use crate::member::Member;
+use crate::whatsapp::Acceptance;
 use crate::promise::{Promise, Violation};
 use campaign_core::ids::Generation;
 use campaign_core::message::MessageState;
@@ -89,7 +90,7 @@ impl Watch {
             let (campaign, seq) = acceptance.key.recipient();
             let state = env.postgres.campaigns[campaign].rows.get(&seq).map(|row| row.row.state);
             let known = state.is_some_and(|state| state.is_accepted() || state == MessageState::Uncertain);
-            if !known {
+            if !known && !is_excused(env, *acceptance) {
                 let what = format!("row {seq} of campaign {campaign} is {state:?}, and was accepted");
                 return broken(Promise::LedgerTellsTheTruth, what);
             }
@@ -115,6 +116,13 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// It was sent again by itself, because nobody had heard of this acceptance; and then it failed.
+fn is_excused(env: &Env, acceptance: Acceptance) -> bool {
+    let (campaign, seq) = acceptance.key.recipient();
+    let row = env.postgres.campaigns[campaign].rows.get(&seq);
+    row.and_then(|row| row.resent_at).is_some_and(|resent_at| acceptance.came_too_late_for(resent_at))
 }
 
 fn is_accepted(env: &Env, (campaign, seq): Recipient) -> bool {

@@ -37,6 +37,10 @@ pub enum Flaw {
     ForgetsTooEarly,
     /// A member that was long silent is forgotten even if it has joined anew in that moment.
     ForgetsRejoined,
+    /// A campaign of the lane whose stream is gone gets a new one, as if it were not in the lane yet.
+    OpensLostStream,
+    /// A settle that is repeated because its answer was lost parks again what was taken again meanwhile.
+    ParksTwice,
 }
 
 impl Flaw {
@@ -58,6 +62,8 @@ impl Flaw {
         Self::GoneIsAnothers,
         Self::ForgetsTooEarly,
         Self::ForgetsRejoined,
+        Self::OpensLostStream,
+        Self::ParksTwice,
     ];
 }
 

@@ -127,6 +127,11 @@ impl CampaignRows {
         self.counters.get(&state).copied().unwrap_or_default()
     }
 
+    /// Whether it must not be sent now.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held || crate::postgres::is_over(self.status)
+    }
+
     fn unsettled(&self) -> i64 {
         self.count(MessageState::Pending) + self.count(MessageState::Deferred)
     }

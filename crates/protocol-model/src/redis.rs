@@ -104,6 +104,8 @@ pub(crate) struct Data {
     pub(crate) epoch: Option<Epoch>,
     pub(crate) seen: BTreeMap<Instance, Time>,
     pub(crate) members: BTreeMap<Instance, Identity>,
+    /// The last settle of each member that was carried out.
+    pub(crate) settled: BTreeMap<Instance, u64>,
     pub(crate) campaigns: BTreeMap<CampaignNo, CampaignKeys>,
     pub(crate) outcomes: VecDeque<(u64, Outcome)>,
     pub(crate) last_outcome: u64,
@@ -213,6 +215,7 @@ impl Redis {
         data.identity = Some(here);
         data.members = joined.iter().map(|instance| (*instance, here)).collect();
         data.seen = joined.iter().map(|instance| (*instance, now)).collect();
+        data.settled.clear();
         Ok(())
     }
 
@@ -231,6 +234,7 @@ impl Redis {
         } else {
             data.members.remove(&instance);
             data.seen.remove(&instance);
+            data.settled.remove(&instance);
         }
         Ok(())
     }
@@ -257,6 +261,10 @@ impl Redis {
         start: Seq,
     ) -> Result<EntryId, Refusal> {
         self.guard(epoch)?;
+        let is_lost = self.data.campaigns.get(&campaign).is_some_and(|keys| keys.stream.is_none());
+        if is_lost && self.flaw != Some(Flaw::OpensLostStream) {
+            return Ok(EntryId::default());
+        }
         let keys = self.change().campaigns.entry(campaign).or_default();
         keys.held = true;
         let stream = keys.stream.get_or_insert_default();
@@ -434,6 +442,11 @@ impl Redis {
     pub(crate) fn trusts(&self, instance: Instance, joined: Option<Identity>) -> bool {
         let here = self.here();
         joined == Some(here) && self.is_verified() && self.data.members.get(&instance) == Some(&here)
+    }
+
+    /// Notes that a settle is carried out. Returns whether it was before.
+    pub(crate) fn note_settle(&mut self, instance: Instance, order: u64) -> bool {
+        self.change().settled.insert(instance, order) == Some(order)
     }
 
     fn admits(&self, instance: Instance) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 //! WhatsApp: takes what is written to it, remembers what it took, and reports by webhooks.
 
-use crate::ids::{Key, Time};
+use crate::ids::{ENTRY_LEASE, Key, RECLAIM_IDLE, Time};
 use campaign_core::message::MessageState;
 
 /// What becomes of one write. The shrunk form of every wish is [`Wire::Accepted`].
@@ -35,6 +35,19 @@ pub(crate) struct Acceptance {
     pub(crate) at: Time,
     /// When its sender last looked at its lease.
     pub(crate) checked_at: Time,
+}
+
+/// A process that stands still for so long between its look at the lease and the write writes too late. The
+/// design names this as what remains possible.
+pub(crate) const FROZEN_IN_WRITE: Time = RECLAIM_IDLE - ENTRY_LEASE;
+
+impl Acceptance {
+    /// Whether it can explain, within what the design admits, that its message was sent again by itself at
+    /// `resent_at`: it came before and nobody heard of it, or after because its sender was frozen inside the
+    /// write.
+    pub(crate) fn came_too_late_for(self, resent_at: Time) -> bool {
+        self.at <= resent_at || self.at - self.checked_at >= FROZEN_IN_WRITE
+    }
 }
 
 /// A status that is on its way.

@@ -22,6 +22,8 @@ const CALM_TURNS_MAX: usize = 1_500;
 const CALM_KEEPER_STEPS: usize = 12;
 /// Turns without any change after which the calm lets time pass.
 const CALM_IDLE_TURNS: usize = 2;
+/// Turns after which it does so anyway.
+const CALM_BUSY_TURNS: usize = 25;
 /// Seconds that pass then.
 const CALM_PAUSE: Time = 5;
 
@@ -307,7 +309,7 @@ impl World {
             self.hold(campaign, false);
         }
         let mut idle_turns = 0;
-        for _ in 0..CALM_TURNS_MAX {
+        for turn in 1..=CALM_TURNS_MAX {
             let before = self.env.changes();
             self.webhook(0, false);
             self.everyone(CALM_KEEPER_STEPS)?;
@@ -315,7 +317,7 @@ impl World {
                 return self.watch.at_the_end(&self.env);
             }
             idle_turns = if self.env.changes() == before { idle_turns + 1 } else { 0 };
-            if idle_turns >= CALM_IDLE_TURNS {
+            if idle_turns >= CALM_IDLE_TURNS || turn % CALM_BUSY_TURNS == 0 {
                 self.wait(CALM_PAUSE);
             }
         }

@@ -6,7 +6,6 @@ mod settler;
 use crate::env::Env;
 use crate::flaw::Flaw;
 use crate::ids::{CONCURRENCY, ENTRY_LEASE, Identity, Instance, JOIN_AGAIN, Key, Recipient, Time};
-use crate::postgres::is_over;
 use crate::promise::Promise;
 use crate::redis::{Outcome, Refusal, Taken};
 use send::InHand;
@@ -38,6 +37,7 @@ pub(crate) struct Member {
     flight: Vec<InHand>,
     desk: VecDeque<Step>,
     job: Option<Job>,
+    orders: u64,
     kept: VecDeque<Kept>,
     joined: Option<Identity>,
     /// A Redis that did not trust this member.
@@ -58,6 +58,7 @@ impl Member {
             flight: Vec::new(),
             desk: VecDeque::new(),
             job: None,
+            orders: 0,
             kept: VecDeque::new(),
             joined: None,
             distrusted_by: None,
@@ -181,8 +182,7 @@ impl Member {
     /// Nothing may be taken once the lane follows a hold.
     fn check_hold(&self, env: &mut Env, key: Key) {
         let rows = &env.postgres.campaigns[key.campaign];
-        let held = rows.held || is_over(rows.status);
-        if held && rows.dispatch.control_applied == rows.control_version {
+        if rows.is_held() && rows.dispatch.control_applied == rows.control_version {
             env.violate(Promise::HoldsAreKept, || format!("{key} was taken although its campaign is held"));
         }
     }
@@ -223,7 +223,7 @@ impl Member {
             instance: self.instance,
             identity,
         }));
-        self.job = Some(Job::new(steps, Some(identity)));
+        self.order(steps, Some(identity));
     }
 
     fn order_leave(&mut self, env: &Env) {
@@ -233,7 +233,7 @@ impl Member {
         }
         let mut steps = if env.has(Flaw::SilentLeave) { Vec::new() } else { self.republish() };
         steps.push(Step::Event(Outcome::Left(self.instance)));
-        self.job = Some(Job::new(steps, None));
+        self.order(steps, None);
     }
 
     fn republish(&mut self) -> Vec<Step> {

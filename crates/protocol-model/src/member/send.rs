@@ -8,13 +8,9 @@ use crate::ids::{ATTEMPTS_MAX, DEFERRED_WAIT, ENTRY_LEASE, HTTP_TIMEOUT, Key, PA
 use crate::ledger::Row;
 use crate::promise::Promise;
 use crate::redis::{MessageOutcome, Outcome, Taken};
-use crate::whatsapp::{Acceptance, Wire};
+use crate::whatsapp::{Acceptance, FROZEN_IN_WRITE, Wire};
 use campaign_core::campaign::OnUncertain;
 use campaign_core::message::MessageState;
-
-/// A process that stands still for so long between its look at the lease and the write writes too late. The
-/// design names this as what remains possible.
-const FROZEN_IN_WRITE: Time = RECLAIM_IDLE - ENTRY_LEASE;
 
 /// A message in hand.
 #[derive(Debug, Clone)]
@@ -99,7 +95,9 @@ impl Member {
 fn write(env: &mut Env, key: Key, checked_at: Time) -> Wire {
     let now = env.now;
     let was_frozen = now - checked_at >= FROZEN_IN_WRITE;
-    if let Some(held_at) = env.postgres.campaigns[key.campaign].hold_applied_at
+    let rows = &env.postgres.campaigns[key.campaign];
+    if let Some(held_at) = rows.hold_applied_at
+        && rows.is_held()
         && now - held_at >= RECLAIM_IDLE
         && !was_frozen
     {
@@ -131,13 +129,11 @@ fn check_twice(env: &mut Env) {
     }
 }
 
-/// The earlier round's message was accepted without anyone hearing of it before it was sent again, or later
-/// because its sender was frozen inside the write.
+/// The row was sent again by itself, and the acceptance of the earlier round explains why.
 fn is_excused(row: &Row, one: Acceptance, other: Acceptance) -> bool {
     let old = if one.key.id.generation < other.key.id.generation { one } else { other };
-    let Some(resent_at) = row.resent_at else { return false };
-    one.key.id.generation != other.key.id.generation
-        && (old.at <= resent_at || old.at - old.checked_at >= FROZEN_IN_WRITE)
+    let is_explained = row.resent_at.is_some_and(|resent_at| old.came_too_late_for(resent_at));
+    is_explained && one.key.id.generation != other.key.id.generation
 }
 
 /// What the end of a send means, as `message-svc/src/classify.rs` has it.

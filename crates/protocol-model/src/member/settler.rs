@@ -46,6 +46,8 @@ impl Step {
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) steps: Vec<Step>,
+    /// The same whenever it is repeated, and no other's.
+    order: u64,
     /// The identity that its join names.
     join: Option<Identity>,
     repeated: bool,
@@ -54,9 +56,10 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(steps: Vec<Step>, join: Option<Identity>) -> Self {
+    fn new(order: u64, steps: Vec<Step>, join: Option<Identity>) -> Self {
         Self {
             steps,
+            order,
             join,
             repeated: false,
             released: false,
@@ -81,13 +84,19 @@ struct Settled {
 }
 
 impl Member {
+    pub(super) fn order(&mut self, steps: Vec<Step>, join: Option<Identity>) {
+        self.orders += 1;
+        self.job = Some(Job::new(self.orders, steps, join));
+    }
+
     /// The settler's next step: one settle. `is_heard`: its answer arrives.
     pub(crate) fn settle(&mut self, env: &mut Env, is_heard: bool) {
         if self.job.is_none() {
             if self.desk.is_empty() && self.kept.is_empty() {
                 return;
             }
-            self.job = Some(Job::new(self.desk.drain(..).collect(), None));
+            let steps = self.desk.drain(..).collect();
+            self.order(steps, None);
         }
         let Some(mut job) = self.job.take() else { return };
         if env.has(Flaw::AckBeforeOutcome) && !job.released {
@@ -120,6 +129,8 @@ impl Member {
 
     fn carry_out(&self, env: &mut Env, job: &Job) -> Settled {
         let trusted = env.redis.trusts(self.instance, self.joined);
+        let is_repeated = trusted && env.redis.note_settle(self.instance, job.order);
+        let may_park = trusted && (!is_repeated || env.has(Flaw::ParksTwice));
         let mut published = Vec::new();
         for step in &job.steps {
             let (is_published, is_released) = match step {
@@ -135,7 +146,7 @@ impl Member {
                     (!trusted || may_publish, (trusted && owns).then_some(*key))
                 }
                 Step::Parked { key, due, attempt } => {
-                    if trusted && env.redis.owns(self.instance, *key) {
+                    if may_park && env.redis.owns(self.instance, *key) {
                         env.redis.park(*key, *due, *attempt, env.now);
                         self.say(env, || format!("parks {key} until {due} s"));
                     }
