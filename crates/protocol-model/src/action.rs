@@ -1,9 +1,8 @@
-//! What can happen next, as the search draws it and as a person reads it.
+//! What can happen next, and the world in which it happens, as a person reads them.
 
 use crate::ids::{CampaignNo, Time};
 use crate::whatsapp::Wire;
 use campaign_core::campaign::OnUncertain;
-use proptest::prelude::*;
 use std::fmt;
 
 /// One of the things that take steps. Numbers are taken modulo what there is.
@@ -107,85 +106,6 @@ pub struct Case {
     pub wires: Vec<Wire>,
     /// What happens.
     pub actions: Vec<Action>,
-}
-
-fn task() -> impl Strategy<Value = Task> {
-    prop_oneof![
-        5 => (0..2_usize).prop_map(Task::Keeper),
-        3 => (0..2_usize).prop_map(Task::Ledger),
-        3 => (0..3_usize).prop_map(Task::Worker),
-        3 => (0..3_usize).prop_map(Task::Settler),
-        4 => (0..3_usize, 0..2_usize).prop_map(|(member, nth)| Task::Send(member, nth)),
-    ]
-}
-
-fn process() -> impl Strategy<Value = Process> {
-    prop_oneof![
-        (0..2_usize).prop_map(Process::Sender),
-        (0..3_usize).prop_map(Process::Member),
-    ]
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    let campaign = || 0..2_usize;
-    prop_oneof![
-        24 => (task(), 1..8_u8).prop_map(|(task, steps)| Action::Run(task, steps)),
-        12 => (1..16_u8).prop_map(Action::Everyone),
-        3 => task().prop_map(Action::BreakOff),
-        3 => process().prop_map(Action::Crash),
-        3 => process().prop_map(Action::Freeze),
-        3 => process().prop_map(Action::Thaw),
-        1 => (0..3_usize).prop_map(Action::Stop),
-        2 => any::<bool>().prop_map(|same_identity| Action::WipeRedis { same_identity }),
-        2 => (1..40_u8).prop_map(Action::RollBackRedis),
-        1 => campaign().prop_map(Action::LoseStream),
-        9 => prop::sample::select(vec![1, 2, 5, 11, 16, 31, 61, 121, 301]).prop_map(Action::Wait),
-        3 => (0..4_usize, any::<bool>())
-            .prop_map(|(nth, comes_again)| Action::Webhook { nth, comes_again }),
-        1 => (0..4_usize).prop_map(Action::LoseWebhook),
-        1 => campaign().prop_map(Action::Cancel),
-        1 => campaign().prop_map(Action::Pause),
-        1 => campaign().prop_map(Action::Resume),
-        1 => campaign().prop_map(Action::ResendFailed),
-    ]
-}
-
-fn wire() -> impl Strategy<Value = Wire> {
-    prop::sample::select(vec![
-        Wire::Accepted,
-        Wire::AcceptedUnheard,
-        Wire::Swallowed,
-        Wire::RefusedForNow,
-        Wire::RefusedForLong,
-        Wire::RefusedForGood,
-        Wire::NotSent,
-    ])
-}
-
-fn campaign() -> impl Strategy<Value = CampaignPlan> {
-    let page = prop::collection::vec(0..6_usize, 1..4);
-    let resend = prop::bool::weighted(0.25);
-    (prop::collection::vec(page, 1..3), resend).prop_map(|(pages, resend)| CampaignPlan { pages, resend })
-}
-
-/// Any case with up to `actions` things that happen.
-pub fn case(actions: usize) -> impl Strategy<Value = Case> {
-    (
-        prop::collection::vec(campaign(), 1..3),
-        2..4_usize,
-        1..5_usize,
-        1..3_usize,
-        prop::collection::vec(wire(), 0..8),
-        prop::collection::vec(action(), 1..actions),
-    )
-        .prop_map(|(campaigns, members, window, batch, wires, actions)| Case {
-            campaigns,
-            members,
-            window,
-            batch,
-            wires,
-            actions,
-        })
 }
 
 impl fmt::Display for Case {

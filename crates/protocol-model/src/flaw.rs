@@ -1,5 +1,6 @@
 //! Safeguards of the protocol that can be taken out, to see that the search notices.
 
+use crate::draw::Trouble;
 use std::fmt;
 
 /// One safeguard that is taken out. Each variant says what the protocol does instead.
@@ -65,6 +66,35 @@ impl Flaw {
         Self::OpensLostStream,
         Self::ParksTwice,
     ];
+}
+
+impl Flaw {
+    /// The troubles that it takes to see the difference. A search that draws from all of them would need many more
+    /// cases for some flaws.
+    pub(crate) fn troubles(self) -> &'static [Trouble] {
+        use Trouble::{
+            Cancels, LongWaits, LostAnswers, MemberCrashes, Pauses, RedisRolledBack, RedisWiped,
+            SenderCrashes, SenderFreezes, Stops, StreamLost,
+        };
+        match self {
+            Self::BlindAppend => &[StreamLost],
+            Self::NoEpoch => &[SenderFreezes, LongWaits],
+            Self::RetryOnTimeout => &[LongWaits],
+            Self::AckBeforeOutcome => &[Cancels, MemberCrashes],
+            Self::BlindLedger => &[LostAnswers],
+            Self::NoIdentity => &[RedisRolledBack],
+            Self::RoundsBeforeJoins | Self::DropBeforeApply | Self::NothingKept => &[RedisWiped],
+            Self::OldConfirmations => &[RedisWiped, LostAnswers, SenderCrashes],
+            Self::NoMembership => &[RedisWiped, MemberCrashes, LongWaits],
+            Self::NoLeaseCheck => &[Pauses, LongWaits],
+            Self::SilentLeave => &[RedisWiped, Stops],
+            Self::GoneIsAnothers => &[StreamLost],
+            Self::ForgetsTooEarly => &[LongWaits, MemberCrashes, RedisWiped],
+            Self::ForgetsRejoined => &[LongWaits, RedisWiped, MemberCrashes],
+            Self::OpensLostStream => &[SenderCrashes, LostAnswers, StreamLost],
+            Self::ParksTwice => &[LostAnswers],
+        }
+    }
 }
 
 impl fmt::Display for Flaw {

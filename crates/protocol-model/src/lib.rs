@@ -1,6 +1,7 @@
 //! doc
 mod action;
 mod check;
+mod draw;
 mod env;
 mod flaw;
 mod ids;
@@ -14,7 +15,7 @@ mod search;
 mod whatsapp;
 mod world;
 
-pub use action::{Action, CampaignPlan, Case, Process, Task, case};
+pub use action::{Action, CampaignPlan, Case, Process, Task};
 pub use flaw::Flaw;
 pub use promise::{Promise, Violation};
 pub use search::{Counterexample, replay, search};

@@ -446,7 +446,10 @@ impl Redis {
 
     /// Notes that a settle is carried out. Returns whether it was before.
     pub(crate) fn note_settle(&mut self, instance: Instance, order: u64) -> bool {
-        self.change().settled.insert(instance, order) == Some(order)
+        let last = self.change().settled.entry(instance).or_default();
+        let was_before = *last >= order;
+        *last = order.max(*last);
+        was_before
     }
 
     fn admits(&self, instance: Instance) -> Result<(), Refusal> {
@@ -525,7 +528,7 @@ impl Redis {
                     attempt,
                 } = standing
                     && *taker == instance
-                    && now - since <= lease
+                    && now - since < lease
                 {
                     let key = Key { campaign, id };
                     found.push(Taken { key, attempt: *attempt });

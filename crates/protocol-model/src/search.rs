@@ -1,6 +1,7 @@
 //! Searches for a case that breaks a promise, and makes what it finds small and readable.
 
-use crate::action::{Case, case};
+use crate::action::Case;
+use crate::draw::{Trouble, case};
 use crate::flaw::Flaw;
 use crate::promise::Violation;
 use crate::world::World;
@@ -8,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use std::fmt;
 
 /// Most things that happen in one case before it calms down.
-const ACTIONS_MAX: usize = 60;
+const ACTIONS_MAX: usize = 80;
 /// Tries to make a counterexample smaller.
 const SHRINKS_MAX: u32 = 20_000;
 
@@ -60,7 +61,8 @@ pub fn search(flaw: Option<Flaw>, cases: u32, seed: u64) -> Result<(), Box<Count
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let found = TestRunner::new_with_rng(config, rng).run(&case(ACTIONS_MAX), |case| {
+    let troubles = flaw.map_or(Trouble::ALL, Flaw::troubles);
+    let found = TestRunner::new_with_rng(config, rng).run(&case(ACTIONS_MAX, troubles), |case| {
         World::new(&case, flaw, false)
             .run(&case)
             .map_err(|violation| TestCaseError::fail(violation.to_string()))

@@ -10,8 +10,9 @@ fn holds() {
 #[test]
 fn flaws() {
     for &flaw in Flaw::ALL {
+        if std::env::var("ONLY").is_ok_and(|o| !o.contains(&flaw.to_string())) { continue; }
         let t = std::time::Instant::now();
-        match search(Some(flaw), 20_000, 1) {
+        match search(Some(flaw), std::env::var("FLAWCASES").map_or(20_000, |c| c.parse().unwrap()), std::env::var("SEED").map_or(1, |c| c.parse().unwrap())) {
             Ok(()) => println!("{flaw}: NOT FOUND {:?}", t.elapsed()),
             Err(found) => println!("{flaw}: {} ({} actions) {:?}", found.violation, found.case.actions.len(), t.elapsed()),
         }

@@ -32,8 +32,8 @@ pub(crate) struct Member {
     pub(crate) has_left: bool,
     membership: Membership,
     admitted_at: Time,
-    /// A take broke: until then its leftovers are looked for.
-    recover_until: Option<Time>,
+    /// A take broke: its leftovers are looked for from the first time until the second.
+    recovery: Option<(Time, Time)>,
     flight: Vec<InHand>,
     desk: VecDeque<Step>,
     job: Option<Job>,
@@ -54,7 +54,7 @@ impl Member {
             has_left: false,
             membership: Membership::Unknown,
             admitted_at: 0,
-            recover_until: None,
+            recovery: None,
             flight: Vec::new(),
             desk: VecDeque::new(),
             job: None,
@@ -153,7 +153,10 @@ impl Member {
     }
 
     fn take(&mut self, env: &mut Env, is_heard: bool) {
-        if self.recover_until.is_some() {
+        if let Some((next, until)) = self.recovery
+            && env.now >= next
+        {
+            self.recovery = (env.now + 1 < until).then_some((env.now + 1, until));
             return self.recover(env);
         }
         let wanted = CONCURRENCY.saturating_sub(self.flight.len());
@@ -188,13 +191,12 @@ impl Member {
     }
 
     fn take_broke(&mut self, env: &mut Env) {
-        self.recover_until = Some(env.now + ENTRY_LEASE);
+        self.recovery = Some((env.now, env.now + ENTRY_LEASE));
         self.say(env, || "never hears the answer to that".to_owned());
     }
 
     /// Gives back what a take took whose answer never came.
     fn recover(&mut self, env: &mut Env) {
-        self.recover_until = None;
         let young = ENTRY_LEASE.min(env.now - self.admitted_at);
         let found = match env.redis.recover(self.instance, young, env.now) {
             Ok(found) => found,
@@ -213,7 +215,7 @@ impl Member {
 
     /// The join says that nothing is in flight and that all outcomes lie before it.
     fn order_join(&mut self, identity: Identity) {
-        self.recover_until = None;
+        self.recovery = None;
         if !self.flight.is_empty() || self.job.is_some() {
             return;
         }

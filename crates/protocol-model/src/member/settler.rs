@@ -141,7 +141,7 @@ impl Member {
                     let may_publish = if env.has(Flaw::GoneIsAnothers) {
                         owns || job.released
                     } else {
-                        !env.redis.another_owns(self.instance, *key)
+                        owns || (!is_repeated && !env.redis.another_owns(self.instance, *key))
                     };
                     (!trusted || may_publish, (trusted && owns).then_some(*key))
                 }

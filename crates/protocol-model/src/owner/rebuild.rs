@@ -148,9 +148,7 @@ impl Owner {
         for campaign in rows.campaigns.iter_mut().filter(|campaign| !campaign.finished) {
             campaign.rebuild(maybe_sent, unsaved, now);
         }
-        for instance in &rebuild.vanished {
-            rows.members.remove(instance);
-        }
+        rows.members.retain(|instance, _| !rebuild.vanished.contains(instance));
         rows.lane.identity = Some(rebuild.identity);
         rows.lane.built = false;
         env.guessed |= maybe_sent;
