@@ -64,7 +64,7 @@ pub enum Action {
         /// It will come again.
         comes_again: bool,
     },
-    /// One of the webhooks on their way never arrives.
+    /// The webhooks of one message that are on their way never arrive.
     LoseWebhook(usize),
     /// A person cancels a campaign.
     Cancel(CampaignNo),
@@ -87,7 +87,11 @@ pub struct CampaignPlan {
 
 impl CampaignPlan {
     pub(crate) fn on_uncertain(&self) -> OnUncertain {
-        if self.resend { OnUncertain::Resend } else { OnUncertain::Hold }
+        if self.resend {
+            OnUncertain::Resend
+        } else {
+            OnUncertain::Hold
+        }
     }
 }
 
@@ -112,10 +116,23 @@ impl fmt::Display for Case {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, campaign) in self.campaigns.iter().enumerate() {
             let policy = campaign.on_uncertain();
-            writeln!(formatter, "campaign {number}: pages {:?}, on_uncertain {policy}", campaign.pages)?;
+            writeln!(
+                formatter,
+                "campaign {number}: pages {:?}, on_uncertain {policy}",
+                campaign.pages
+            )?;
         }
-        let Self { members, window, batch, wires, .. } = self;
-        writeln!(formatter, "{members} members, window {window}, batch {batch}, first writes {wires:?}")?;
+        let Self {
+            members,
+            window,
+            batch,
+            wires,
+            ..
+        } = self;
+        writeln!(
+            formatter,
+            "{members} members, window {window}, batch {batch}, first writes {wires:?}"
+        )?;
         for action in &self.actions {
             writeln!(formatter, "{action:?}")?;
         }

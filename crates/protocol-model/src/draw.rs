@@ -18,6 +18,7 @@ pub(crate) enum Trouble {
     RedisRolledBack,
     StreamLost,
     LongWaits,
+    Silences,
     WebhooksLost,
     Cancels,
     Pauses,
@@ -36,6 +37,7 @@ impl Trouble {
         Self::RedisRolledBack,
         Self::StreamLost,
         Self::LongWaits,
+        Self::Silences,
         Self::WebhooksLost,
         Self::Cancels,
         Self::Pauses,
@@ -44,7 +46,7 @@ impl Trouble {
 
     fn weight(self) -> u32 {
         match self {
-            Self::LongWaits => 6,
+            Self::LongWaits => 5,
             Self::LostAnswers | Self::MemberCrashes | Self::MemberFreezes => 3,
             Self::SenderCrashes | Self::SenderFreezes | Self::RedisWiped | Self::RedisRolledBack => 2,
             _ => 1,
@@ -62,6 +64,7 @@ impl Trouble {
             Action::WipeRedis { .. } => Self::RedisWiped,
             Action::RollBackRedis(_) => Self::RedisRolledBack,
             Action::LoseStream(_) => Self::StreamLost,
+            Action::Wait(301..) => Self::Silences,
             Action::Wait(6..) => Self::LongWaits,
             Action::LoseWebhook(_) => Self::WebhooksLost,
             Action::Cancel(_) => Self::Cancels,
@@ -87,14 +90,17 @@ impl Trouble {
                 .boxed(),
             Self::RedisRolledBack => (1..40_u8).prop_map(Action::RollBackRedis).boxed(),
             Self::StreamLost => campaign().prop_map(Action::LoseStream).boxed(),
-            Self::LongWaits => prop::sample::select(vec![11, 16, 31, 61, 121, 301])
+            Self::LongWaits => prop::sample::select(vec![11, 16, 31, 61, 121])
                 .prop_map(Action::Wait)
                 .boxed(),
+            Self::Silences => Just(Action::Wait(301)).boxed(),
             Self::WebhooksLost => (0..4_usize).prop_map(Action::LoseWebhook).boxed(),
             Self::Cancels => campaign().prop_map(Action::Cancel).boxed(),
-            Self::Pauses => {
-                prop_oneof![campaign().prop_map(Action::Pause), campaign().prop_map(Action::Resume)].boxed()
-            }
+            Self::Pauses => prop_oneof![
+                campaign().prop_map(Action::Pause),
+                campaign().prop_map(Action::Resume)
+            ]
+            .boxed(),
             Self::Resends => campaign().prop_map(Action::ResendFailed).boxed(),
         }
     }
@@ -152,7 +158,11 @@ fn campaign() -> impl Strategy<Value = CampaignPlan> {
 
 /// A case with up to `actions` things that happen, with some of these troubles, or all where there are few.
 pub(crate) fn case(actions: usize, troubles: &'static [Trouble]) -> impl Strategy<Value = Case> {
-    let least = if troubles == Trouble::ALL { 0 } else { troubles.len() };
+    let least = if troubles == Trouble::ALL {
+        0
+    } else {
+        troubles.len()
+    };
     let some = prop::sample::subsequence(troubles.to_vec(), least..=troubles.len());
     (
         prop::collection::vec(campaign(), 1..3),
@@ -163,16 +173,18 @@ pub(crate) fn case(actions: usize, troubles: &'static [Trouble]) -> impl Strateg
         (0..30_u8, some),
         prop::collection::vec(action(troubles), 1..actions),
     )
-        .prop_map(|(campaigns, members, window, batch, wires, (begun, some), mut actions)| {
-            actions.retain(|action| Trouble::of(*action).is_none_or(|trouble| some.contains(&trouble)));
-            actions.insert(0, Action::Everyone(begun));
-            Case {
-                campaigns,
-                members,
-                window,
-                batch,
-                wires,
-                actions,
-            }
-        })
+        .prop_map(
+            |(campaigns, members, window, batch, wires, (begun, some), mut actions)| {
+                actions.retain(|action| Trouble::of(*action).is_none_or(|trouble| some.contains(&trouble)));
+                actions.insert(0, Action::Everyone(begun));
+                Case {
+                    campaigns,
+                    members,
+                    window,
+                    batch,
+                    wires,
+                    actions,
+                }
+            },
+        )
 }

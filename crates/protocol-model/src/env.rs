@@ -44,7 +44,10 @@ impl Env {
 
     pub(crate) fn violate(&mut self, promise: Promise, what: impl FnOnce() -> String) {
         if self.violation.is_none() {
-            self.violation = Some(Violation { promise, what: what() });
+            self.violation = Some(Violation {
+                promise,
+                what: what(),
+            });
         }
     }
 

@@ -36,8 +36,6 @@ pub enum Flaw {
     GoneIsAnothers,
     /// A member that was long silent is forgotten before what it took is reported.
     ForgetsTooEarly,
-    /// A member that was long silent is forgotten even if it has joined anew in that moment.
-    ForgetsRejoined,
     /// A campaign of the lane whose stream is gone gets a new one, as if it were not in the lane yet.
     OpensLostStream,
     /// A settle that is repeated because its answer was lost parks again what was taken again meanwhile.
@@ -62,7 +60,6 @@ impl Flaw {
         Self::SilentLeave,
         Self::GoneIsAnothers,
         Self::ForgetsTooEarly,
-        Self::ForgetsRejoined,
         Self::OpensLostStream,
         Self::ParksTwice,
     ];
@@ -74,25 +71,22 @@ impl Flaw {
     pub(crate) fn troubles(self) -> &'static [Trouble] {
         use Trouble::{
             Cancels, LongWaits, LostAnswers, MemberCrashes, Pauses, RedisRolledBack, RedisWiped,
-            SenderCrashes, SenderFreezes, Stops, StreamLost,
+            SenderCrashes, SenderFreezes, Silences, Stops, StreamLost, WebhooksLost,
         };
         match self {
-            Self::BlindAppend => &[StreamLost],
             Self::NoEpoch => &[SenderFreezes, LongWaits],
             Self::RetryOnTimeout => &[LongWaits],
-            Self::AckBeforeOutcome => &[Cancels, MemberCrashes],
-            Self::BlindLedger => &[LostAnswers],
+            Self::AckBeforeOutcome => &[Cancels, MemberCrashes, WebhooksLost],
             Self::NoIdentity => &[RedisRolledBack],
             Self::RoundsBeforeJoins | Self::DropBeforeApply | Self::NothingKept => &[RedisWiped],
             Self::OldConfirmations => &[RedisWiped, LostAnswers, SenderCrashes],
-            Self::NoMembership => &[RedisWiped, MemberCrashes, LongWaits],
+            Self::NoMembership => &[RedisWiped, MemberCrashes, Stops],
             Self::NoLeaseCheck => &[Pauses, LongWaits],
             Self::SilentLeave => &[RedisWiped, Stops],
-            Self::GoneIsAnothers => &[StreamLost],
-            Self::ForgetsTooEarly => &[LongWaits, MemberCrashes, RedisWiped],
-            Self::ForgetsRejoined => &[LongWaits, RedisWiped, MemberCrashes],
+            Self::BlindAppend | Self::GoneIsAnothers => &[StreamLost],
+            Self::ForgetsTooEarly => &[Silences, MemberCrashes, RedisWiped],
             Self::OpensLostStream => &[SenderCrashes, LostAnswers, StreamLost],
-            Self::ParksTwice => &[LostAnswers],
+            Self::BlindLedger | Self::ParksTwice => &[LostAnswers],
         }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Dispatch {
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) phone: usize,
-    pub(crate) row: MessageRow,
+    pub(crate) stored: MessageRow,
     /// When it was last sent again by itself although nobody knew what became of it.
     pub(crate) resent_at: Option<Time>,
 }
@@ -158,7 +158,7 @@ impl CampaignRows {
             let seq = Seq(self.rows.len() as i64 + 1);
             let row = Row {
                 phone,
-                row: new_row(),
+                stored: new_row(),
                 resent_at: None,
             };
             self.rows.insert(seq, row);
@@ -171,12 +171,14 @@ impl CampaignRows {
     /// Takes in what was reported of one message.
     pub(crate) fn apply(&mut self, outcome: &MessageOutcome, now: Time, flaw: Option<Flaw>) {
         let seq = outcome.key.id.seq;
-        let Some(row) = self.rows.get_mut(&seq) else { return };
-        let before = row.row.state;
+        let Some(row) = self.rows.get_mut(&seq) else {
+            return;
+        };
+        let before = row.stored.state;
         if flaw == Some(Flaw::BlindLedger) {
-            row.row.state = outcome.state;
+            row.stored.state = outcome.state;
         } else {
-            row.row.apply(&Report {
+            row.stored.apply(&Report {
                 generation: outcome.key.id.generation,
                 state: outcome.state,
                 at: instant(outcome.at),
@@ -186,7 +188,7 @@ impl CampaignRows {
                 error: None,
             });
         }
-        let after = row.row.state;
+        let after = row.stored.state;
         if before == after {
             return;
         }
@@ -206,7 +208,11 @@ impl CampaignRows {
     }
 
     fn belongs_to(&self, seq: Seq, generation: Generation, pass: Pass) -> bool {
-        pass == Pass::Audience || self.again.get(&seq).is_some_and(|again| again.round == Some(generation))
+        pass == Pass::Audience
+            || self
+                .again
+                .get(&seq)
+                .is_some_and(|again| again.round == Some(generation))
     }
 
     /// The next `limit` pending rows of a round behind `after`.
@@ -214,7 +220,7 @@ impl CampaignRows {
         let pending = self
             .rows
             .iter()
-            .filter(|(seq, row)| **seq > after && row.row.state == MessageState::Pending);
+            .filter(|(seq, row)| **seq > after && row.stored.state == MessageState::Pending);
         let of_round = pending.filter(|(seq, _)| self.belongs_to(**seq, round, pass));
         of_round.map(|(seq, _)| *seq).take(limit).collect()
     }
@@ -241,8 +247,8 @@ impl CampaignRows {
 
     fn set_state(&mut self, seq: Seq, state: MessageState) {
         if let Some(row) = self.rows.get_mut(&seq) {
-            let before = row.row.state;
-            row.row.state = state;
+            let before = row.stored.state;
+            row.stored.state = state;
             self.moved(before, state);
         }
     }
@@ -276,7 +282,7 @@ impl CampaignRows {
             MessageState::Read,
         ];
         let silent = self.rows.values().any(|row| {
-            row.row.state == MessageState::Accepted && row.row.accepted_at.is_some_and(|at| at < until)
+            row.stored.state == MessageState::Accepted && row.stored.accepted_at.is_some_and(|at| at < until)
         });
         !silent && reported.iter().any(|state| self.count(*state) > 0)
     }
@@ -293,16 +299,18 @@ impl CampaignRows {
             .collect();
         let mut reopened = 0;
         for seq in due {
-            let Some(row) = self.rows.get_mut(&seq) else { continue };
-            if !row.row.state.may_reopen() {
+            let Some(row) = self.rows.get_mut(&seq) else {
+                continue;
+            };
+            if !row.stored.state.may_reopen() {
                 self.again.remove(&seq);
                 continue;
             }
-            if row.row.state == MessageState::Uncertain {
+            if row.stored.state == MessageState::Uncertain {
                 row.resent_at = Some(now);
             }
-            row.row.generation = next;
-            row.row.settled_at = None;
+            row.stored.generation = next;
+            row.stored.settled_at = None;
             self.set_state(seq, MessageState::Pending);
             if let Some(again) = self.again.get_mut(&seq) {
                 again.round = Some(next);
@@ -343,14 +351,22 @@ impl CampaignRows {
         }
         let next = Generation(generation.0 + 1);
         let fed = self.fed_pending(fed_up_to);
-        let (sent, unsent) = if maybe_sent { (fed, Vec::new()) } else { (Vec::new(), fed) };
+        let (sent, unsent) = if maybe_sent {
+            (fed, Vec::new())
+        } else {
+            (Vec::new(), fed)
+        };
         for seq in &unsent {
             if let Some(row) = self.rows.get_mut(seq) {
-                row.row.generation = next;
+                row.stored.generation = next;
             }
         }
         let resume_after = unsent.first().map_or(fed_up_to, |seq| Seq(seq.0 - 1));
-        for again in self.again.values_mut().filter(|again| again.round == Some(generation)) {
+        for again in self
+            .again
+            .values_mut()
+            .filter(|again| again.round == Some(generation))
+        {
             again.round = Some(next);
         }
         self.begin_round(next, pass, resume_after);
@@ -359,7 +375,8 @@ impl CampaignRows {
 
     /// Cancels what is unsettled.
     pub(crate) fn sweep(&mut self) {
-        let unsettled = |row: &Row| matches!(row.row.state, MessageState::Pending | MessageState::Deferred);
+        let unsettled =
+            |row: &Row| matches!(row.stored.state, MessageState::Pending | MessageState::Deferred);
         let seqs: Vec<Seq> = self
             .rows
             .iter()
@@ -374,7 +391,8 @@ impl CampaignRows {
     /// Finishes the campaign if nothing waits any more.
     pub(crate) fn finish(&mut self, now: Time) -> bool {
         if crate::postgres::is_over(self.status) {
-            self.again.retain(|_, again| again.round.is_none() && again.why == Why::Uncertain);
+            self.again
+                .retain(|_, again| again.round.is_none() && again.why == Why::Uncertain);
         }
         self.again
             .retain(|_, again| again.why != Why::Uncertain || again.round.is_some() || again.due > now);
@@ -388,7 +406,10 @@ impl CampaignRows {
     pub(crate) fn apply_request(&mut self, now: Time) {
         self.requests -= 1;
         if !crate::postgres::is_over(self.status) {
-            let failed = self.rows.iter().filter(|(_, row)| row.row.state == MessageState::Failed);
+            let failed = self
+                .rows
+                .iter()
+                .filter(|(_, row)| row.stored.state == MessageState::Failed);
             for seq in failed.map(|(seq, _)| *seq).collect::<Vec<_>>() {
                 let (due, why, round) = (now, Why::Asked, None);
                 self.again.insert(seq, Again { due, why, round });

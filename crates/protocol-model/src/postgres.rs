@@ -132,7 +132,10 @@ impl Postgres {
 
     /// The members that joined on `identity`.
     pub(crate) fn joined(&self, identity: Identity) -> Vec<Instance> {
-        let joined = self.members.iter().filter(|(_, row)| row.identity == Some(identity));
+        let joined = self
+            .members
+            .iter()
+            .filter(|(_, row)| row.identity == Some(identity));
         joined.map(|(instance, _)| *instance).collect()
     }
 

@@ -29,10 +29,8 @@ pub enum Promise {
     WritesAreTimely,
     /// Postgres and Redis never contradict each other.
     NoContradiction,
-    /// Without new faults everything ends.
+    /// Without new faults everything ends: campaigns are finished, and nothing of them is left in Redis.
     EverythingEnds,
-    /// At the end nothing of a campaign is left in Redis.
-    NothingRemains,
 }
 
 /// A promise that was broken.

@@ -261,7 +261,11 @@ impl Redis {
         start: Seq,
     ) -> Result<EntryId, Refusal> {
         self.guard(epoch)?;
-        let is_lost = self.data.campaigns.get(&campaign).is_some_and(|keys| keys.stream.is_none());
+        let is_lost = self
+            .data
+            .campaigns
+            .get(&campaign)
+            .is_some_and(|keys| keys.stream.is_none());
         if is_lost && self.flaw != Some(Flaw::OpensLostStream) {
             return Ok(EntryId::default());
         }
@@ -330,15 +334,13 @@ impl Redis {
             })
             .collect();
         for (id, attempt) in &lost {
-            self.publish(
-                Outcome::Message(MessageOutcome {
-                    key: Key { campaign, id: *id },
-                    state: MessageState::Uncertain,
-                    at: now,
-                    attempts: Some(*attempt),
-                    due: None,
-                }),
-            );
+            self.publish(Outcome::Message(MessageOutcome {
+                key: Key { campaign, id: *id },
+                state: MessageState::Uncertain,
+                at: now,
+                attempts: Some(*attempt),
+                due: None,
+            }));
             self.release(Key { campaign, id: *id });
         }
         let entries = self.data.campaigns.get(&campaign).and_then(|k| k.stream.as_ref());
@@ -512,12 +514,7 @@ impl Redis {
     }
 
     /// The caller's own pending entries that are younger than `lease`.
-    pub(crate) fn recover(
-        &self,
-        instance: Instance,
-        lease: Time,
-        now: Time,
-    ) -> Result<Vec<Taken>, Refusal> {
+    pub(crate) fn recover(&self, instance: Instance, lease: Time, now: Time) -> Result<Vec<Taken>, Refusal> {
         self.admits(instance)?;
         let mut found = Vec::new();
         for (&campaign, keys) in &self.data.campaigns {
@@ -531,7 +528,10 @@ impl Redis {
                     && now - since < lease
                 {
                     let key = Key { campaign, id };
-                    found.push(Taken { key, attempt: *attempt });
+                    found.push(Taken {
+                        key,
+                        attempt: *attempt,
+                    });
                 }
             }
         }
@@ -566,6 +566,10 @@ impl Redis {
 
     /// Recipients whose acceptance is proved by what lies here.
     pub(crate) fn evidence(&self) -> BTreeSet<Recipient> {
-        self.data.outcomes.iter().filter_map(|(_, outcome)| outcome.evidence()).collect()
+        self.data
+            .outcomes
+            .iter()
+            .filter_map(|(_, outcome)| outcome.evidence())
+            .collect()
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 /// Most things that happen in one case before it calms down.
 const ACTIONS_MAX: usize = 80;
 /// Tries to make a counterexample smaller.
-const SHRINKS_MAX: u32 = 20_000;
+const SHRINKS_MAX: u32 = 2_000;
 
 /// A case that breaks a promise.
 #[derive(Debug, Clone)]

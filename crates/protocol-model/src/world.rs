@@ -64,8 +64,12 @@ impl World {
             instances: 0,
             watch: Watch::default(),
         };
-        world.senders = (0..SENDERS).map(|number| Owner::new(number, world.next_instance())).collect();
-        world.members = (0..case.members).map(|number| Member::new(number, world.next_instance())).collect();
+        world.senders = (0..SENDERS)
+            .map(|number| Owner::new(number, world.next_instance()))
+            .collect();
+        world.members = (0..case.members)
+            .map(|number| Member::new(number, world.next_instance()))
+            .collect();
         world
     }
 
@@ -125,7 +129,8 @@ impl World {
             Action::LoseWebhook(nth) => {
                 let webhooks = &mut self.env.whatsapp.webhooks;
                 if !webhooks.is_empty() {
-                    webhooks.remove(nth % webhooks.len());
+                    let lost = webhooks[nth % webhooks.len()].key;
+                    webhooks.retain(|webhook| webhook.key != lost);
                 }
             }
             Action::Cancel(number) => {
@@ -316,12 +321,22 @@ impl World {
             if self.has_ended() {
                 return self.watch.at_the_end(&self.env);
             }
-            idle_turns = if self.env.changes() == before { idle_turns + 1 } else { 0 };
+            idle_turns = if self.env.changes() == before {
+                idle_turns + 1
+            } else {
+                0
+            };
             if idle_turns >= CALM_IDLE_TURNS || turn % CALM_BUSY_TURNS == 0 {
                 self.wait(CALM_PAUSE);
             }
         }
-        let unfinished = self.env.postgres.campaigns.iter().filter(|rows| !rows.finished).count();
+        let unfinished = self
+            .env
+            .postgres
+            .campaigns
+            .iter()
+            .filter(|rows| !rows.finished)
+            .count();
         Err(Violation {
             promise: Promise::EverythingEnds,
             what: format!("{unfinished} campaigns are not finished after {CALM_TURNS_MAX} turns of everyone"),

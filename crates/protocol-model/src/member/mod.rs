@@ -138,7 +138,9 @@ impl Member {
     }
 
     fn refused(&mut self, env: &mut Env, refusal: Refusal) {
-        let (Refusal::Unverified(identity) | Refusal::Stranger(identity)) = refusal else { return };
+        let (Refusal::Unverified(identity) | Refusal::Stranger(identity)) = refusal else {
+            return;
+        };
         let must_join = match self.membership {
             Membership::Waiting {
                 identity: joined_on,
@@ -166,27 +168,20 @@ impl Member {
         match env.redis.take(self.instance, wanted, env.now) {
             Ok(taken) => {
                 for message in &taken {
-                    self.check_hold(env, message.key);
+                    check_hold(env, message.key);
                     env.handed_out.insert(message.key.recipient());
                     self.say(env, || format!("takes {}", message.key));
                 }
                 if is_heard {
                     let now = env.now;
-                    self.flight.extend(taken.iter().map(|taken| InHand::new(*taken, now)));
+                    self.flight
+                        .extend(taken.iter().map(|taken| InHand::new(*taken, now)));
                 } else {
                     self.take_broke(env);
                 }
             }
             Err(_) if !is_heard => self.take_broke(env),
             Err(refusal) => self.refused(env, refusal),
-        }
-    }
-
-    /// Nothing may be taken once the lane follows a hold.
-    fn check_hold(&self, env: &mut Env, key: Key) {
-        let rows = &env.postgres.campaigns[key.campaign];
-        if rows.is_held() && rows.dispatch.control_applied == rows.control_version {
-            env.violate(Promise::HoldsAreKept, || format!("{key} was taken although its campaign is held"));
         }
     }
 
@@ -207,7 +202,9 @@ impl Member {
             .filter(|taken| !self.flight.iter().any(|in_hand| in_hand.taken.key == taken.key))
             .collect();
         for taken in unheard {
-            self.say(env, || format!("gives back {}, of which it never heard", taken.key));
+            self.say(env, || {
+                format!("gives back {}, of which it never heard", taken.key)
+            });
             self.flight.push(InHand::concluded(taken, env.now));
             self.desk.push_back(Step::hand_back(taken));
         }
@@ -233,12 +230,29 @@ impl Member {
             self.has_left = true;
             return;
         }
-        let mut steps = if env.has(Flaw::SilentLeave) { Vec::new() } else { self.republish() };
+        let mut steps = if env.has(Flaw::SilentLeave) {
+            Vec::new()
+        } else {
+            self.republish()
+        };
         steps.push(Step::Event(Outcome::Left(self.instance)));
         self.order(steps, None);
     }
 
     fn republish(&mut self) -> Vec<Step> {
-        self.kept.drain(..).map(|kept| Step::Event(kept.outcome)).collect()
+        self.kept
+            .drain(..)
+            .map(|kept| Step::Event(kept.outcome))
+            .collect()
+    }
+}
+
+/// Nothing may be taken once the lane follows a hold.
+fn check_hold(env: &mut Env, key: Key) {
+    let rows = &env.postgres.campaigns[key.campaign];
+    if rows.is_held() && rows.dispatch.control_applied == rows.control_version {
+        env.violate(Promise::HoldsAreKept, || {
+            format!("{key} was taken although its campaign is held")
+        });
     }
 }

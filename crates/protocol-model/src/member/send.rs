@@ -4,7 +4,9 @@ use super::Member;
 use super::settler::Step;
 use crate::env::Env;
 use crate::flaw::Flaw;
-use crate::ids::{ATTEMPTS_MAX, DEFERRED_WAIT, ENTRY_LEASE, HTTP_TIMEOUT, Key, PARKED_WAIT, RECLAIM_IDLE, Time};
+use crate::ids::{
+    ATTEMPTS_MAX, DEFERRED_WAIT, ENTRY_LEASE, HTTP_TIMEOUT, Key, PARKED_WAIT, RECLAIM_IDLE, Time,
+};
 use crate::ledger::Row;
 use crate::promise::Promise;
 use crate::redis::{MessageOutcome, Outcome, Taken};
@@ -54,13 +56,18 @@ impl InHand {
 impl Member {
     /// The next step of the `nth` message that is not concluded.
     pub(crate) fn send(&mut self, env: &mut Env, nth: usize) {
-        let open = self.flight.iter_mut().filter(|in_hand| in_hand.stage != Stage::Concluded);
+        let open = self
+            .flight
+            .iter_mut()
+            .filter(|in_hand| in_hand.stage != Stage::Concluded);
         let open: Vec<_> = open.collect();
         if open.is_empty() {
             return;
         }
         let nth = nth % open.len();
-        let Some(in_hand) = open.into_iter().nth(nth) else { return };
+        let Some(in_hand) = open.into_iter().nth(nth) else {
+            return;
+        };
         let (taken, taken_at, stage) = (in_hand.taken, in_hand.taken_at, in_hand.stage);
         let mut next = Stage::Concluded;
         let step = match stage {
@@ -114,13 +121,20 @@ fn write(env: &mut Env, key: Key, checked_at: Time) -> Wire {
 
 /// Nobody may get a message twice; under `resend` only if what the design names as possible has happened.
 fn check_twice(env: &mut Env) {
-    let Some((latest, earlier)) = env.whatsapp.accepted.split_last() else { return };
-    let twin = earlier.iter().find(|other| other.key.recipient() == latest.key.recipient());
+    let Some((latest, earlier)) = env.whatsapp.accepted.split_last() else {
+        return;
+    };
+    let twin = earlier
+        .iter()
+        .find(|other| other.key.recipient() == latest.key.recipient());
     let Some(&twin) = twin else { return };
     let (campaign, seq) = latest.key.recipient();
     let rows = &env.postgres.campaigns[campaign];
     let excused = rows.on_uncertain == OnUncertain::Resend
-        && rows.rows.get(&seq).is_some_and(|row| is_excused(row, twin, *latest));
+        && rows
+            .rows
+            .get(&seq)
+            .is_some_and(|row| is_excused(row, twin, *latest));
     if !excused {
         let (first, second) = (twin.key, latest.key);
         env.violate(Promise::NeverTwice, || {
@@ -131,8 +145,14 @@ fn check_twice(env: &mut Env) {
 
 /// The row was sent again by itself, and the acceptance of the earlier round explains why.
 fn is_excused(row: &Row, one: Acceptance, other: Acceptance) -> bool {
-    let old = if one.key.id.generation < other.key.id.generation { one } else { other };
-    let is_explained = row.resent_at.is_some_and(|resent_at| old.came_too_late_for(resent_at));
+    let old = if one.key.id.generation < other.key.id.generation {
+        one
+    } else {
+        other
+    };
+    let is_explained = row
+        .resent_at
+        .is_some_and(|resent_at| old.came_too_late_for(resent_at));
     is_explained && one.key.id.generation != other.key.id.generation
 }
 

@@ -221,7 +221,10 @@ fn forget_applied(kept: &mut VecDeque<Kept>, oldest: Option<u64>) {
         kept.clear();
         return;
     };
-    if let Some(last) = kept.iter().rposition(|kept| kept.id.is_some_and(|id| id < oldest)) {
+    if let Some(last) = kept
+        .iter()
+        .rposition(|kept| kept.id.is_some_and(|id| id < oldest))
+    {
         kept.drain(..=last);
     }
 }

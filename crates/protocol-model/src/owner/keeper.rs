@@ -45,7 +45,9 @@ pub(super) enum Micro {
 impl Owner {
     pub(super) fn step_of_walk(&mut self, env: &mut Env, epoch: Epoch) -> Result<(), Stop> {
         loop {
-            let Keeper::Walking(plan) = &mut self.keeper else { return Ok(()) };
+            let Keeper::Walking(plan) = &mut self.keeper else {
+                return Ok(());
+            };
             match plan.pop_front() {
                 None => {
                     self.read_work(env);
@@ -73,7 +75,10 @@ impl Owner {
         self.open.retain(|campaign, _| current.contains(campaign));
         self.surveyed.clear();
         let mut plan = VecDeque::new();
-        if self.housekeeping_at.is_none_or(|at| env.now >= at + HOUSEKEEPING_EVERY) {
+        if self
+            .housekeeping_at
+            .is_none_or(|at| env.now >= at + HOUSEKEEPING_EVERY)
+        {
             self.housekeeping_at = Some(env.now);
             plan.extend([Micro::SeenMembers, Micro::Leftovers]);
         }
@@ -137,7 +142,9 @@ impl Owner {
             }
             Micro::Control(campaign) => self.control(env, epoch, campaign)?,
             Micro::SaveControl(campaign) => {
-                let Some(work) = self.work(campaign) else { return Ok(()) };
+                let Some(work) = self.work(campaign) else {
+                    return Ok(());
+                };
                 let (version, held, now) = (work.control_version, work.held || work.is_over(), env.now);
                 env.postgres.fence(epoch)?.campaigns[campaign].save_control(version, held, now);
             }
@@ -147,19 +154,27 @@ impl Owner {
                 if rows.requests > 0 {
                     rows.apply_request(now);
                 }
-                self.say(env, || format!("campaign {campaign}: a request to send again is applied"));
+                self.say(env, || {
+                    format!("campaign {campaign}: a request to send again is applied")
+                });
             }
             Micro::Open(campaign) => self.open(env, epoch, campaign)?,
             Micro::SaveAdopted(campaign, last) | Micro::Save(campaign, last) => {
                 env.postgres.fence(epoch)?.campaigns[campaign].save_enqueued(last);
-                self.say(env, || format!("campaign {campaign}: recorded as fed up to {last}"));
+                self.say(env, || {
+                    format!("campaign {campaign}: recorded as fed up to {last}")
+                });
             }
             Micro::Survey(campaign) => self.survey(env, epoch, campaign)?,
             Micro::WritePage(campaign) => {
-                let Some(work) = self.work(campaign) else { return Ok(()) };
+                let Some(work) = self.work(campaign) else {
+                    return Ok(());
+                };
                 let rows = &mut env.postgres.fence(epoch)?.campaigns[campaign];
                 rows.write_page(work.dispatch.cursor);
-                self.say(env, || format!("campaign {campaign}: a page of the audience is written"));
+                self.say(env, || {
+                    format!("campaign {campaign}: a page of the audience is written")
+                });
             }
             Micro::Tend(_) => {}
             other => return self.carry_round(env, epoch, other),
@@ -180,7 +195,8 @@ impl Owner {
                 }
             }
             Micro::RoundApplied(campaign, last) => {
-                if env.redis.first_outcome(epoch)?.is_none_or(|first| first > last) {
+                let first = env.redis.first_outcome(epoch)?;
+                if first.is_none_or(|first| first > last) {
                     self.then(Micro::CloseRound(campaign));
                 }
             }
@@ -202,12 +218,18 @@ impl Owner {
                 let first = env.redis.first_outcome(epoch)?;
                 if survey.in_flight == 0 && first.is_none_or(|first| first > survey.last_outcome) {
                     let settled = work.pending + work.deferred == 0;
-                    self.then(if settled { Micro::Finish(campaign) } else { Micro::Sweep(campaign) });
+                    self.then(if settled {
+                        Micro::Finish(campaign)
+                    } else {
+                        Micro::Sweep(campaign)
+                    });
                 }
             }
             Micro::Sweep(campaign) => {
                 env.postgres.fence(epoch)?.campaigns[campaign].sweep();
-                self.say(env, || format!("campaign {campaign}: what was not sent is cancelled"));
+                self.say(env, || {
+                    format!("campaign {campaign}: what was not sent is cancelled")
+                });
             }
             _ => {}
         }
@@ -234,12 +256,15 @@ impl Owner {
     }
 
     fn forget_silent(&mut self, env: &mut Env, epoch: Epoch, silent: &[Instance]) -> Result<(), Stop> {
-        let (now, forgets_all) = (env.now, env.has(Flaw::ForgetsRejoined));
+        let now = env.now;
         let rows = env.postgres.fence(epoch)?;
         // One that has joined meanwhile stays.
-        let is_old = |joined_at| forgets_all || now - joined_at > MEMBER_SILENT;
-        rows.members.retain(|instance, row| !silent.contains(instance) || !is_old(row.joined_at));
-        self.say(env, || format!("{} members that were long silent are forgotten", silent.len()));
+        let is_old = |joined_at| now - joined_at > MEMBER_SILENT;
+        rows.members
+            .retain(|instance, row| !silent.contains(instance) || !is_old(row.joined_at));
+        self.say(env, || {
+            format!("{} members that were long silent are forgotten", silent.len())
+        });
         Ok(())
     }
 
@@ -249,23 +274,31 @@ impl Owner {
         };
         let held = work.held || work.is_over();
         if work.dispatch.control_applied < work.control_version {
-            let Keeper::Walking(plan) = &mut self.keeper else { return Ok(()) };
+            let Keeper::Walking(plan) = &mut self.keeper else {
+                return Ok(());
+            };
             plan.push_front(Micro::SaveControl(campaign));
         }
         if open.held != held {
             env.redis.control(epoch, campaign, held)?;
             open.held = held;
-            let word = if held { "held" } else { "released" };
-            self.say(env, || format!("campaign {campaign} is {word} in the lane"));
+            let now = if held { "held" } else { "released" };
+            self.say(env, || format!("campaign {campaign} is {now} in the lane"));
         }
         Ok(())
     }
 
     fn open(&mut self, env: &mut Env, epoch: Epoch, campaign: CampaignNo) -> Result<(), Stop> {
-        let Some(work) = self.work(campaign) else { return Ok(()) };
+        let Some(work) = self.work(campaign) else {
+            return Ok(());
+        };
         let dispatch = &work.dispatch;
-        let last = env.redis.open(epoch, campaign, dispatch.generation, dispatch.round_start)?;
-        self.say(env, || format!("campaign {campaign} is opened, its stream ends at {last}"));
+        let last = env
+            .redis
+            .open(epoch, campaign, dispatch.generation, dispatch.round_start)?;
+        self.say(env, || {
+            format!("campaign {campaign} is opened, its stream ends at {last}")
+        });
         let believed = EntryId::new(dispatch.generation, dispatch.enqueued);
         if last < believed {
             return Err(Stop::Lost);
@@ -298,9 +331,14 @@ impl Owner {
     }
 
     fn survey(&mut self, env: &mut Env, epoch: Epoch, campaign: CampaignNo) -> Result<(), Stop> {
-        let survey = env.redis.survey(epoch, campaign, env.now, RECLAIM_IDLE)?.ok_or(Stop::Lost)?;
+        let survey = env
+            .redis
+            .survey(epoch, campaign, env.now, RECLAIM_IDLE)?
+            .ok_or(Stop::Lost)?;
         if survey.reclaimed > 0 {
-            self.say(env, || format!("campaign {campaign}: {} become uncertain", survey.reclaimed));
+            self.say(env, || {
+                format!("campaign {campaign}: {} become uncertain", survey.reclaimed)
+            });
         }
         let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else {
             return Ok(());
@@ -321,7 +359,9 @@ impl Owner {
     }
 
     fn read_rows(&mut self, env: &mut Env, campaign: CampaignNo) {
-        let (Some(work), Some(open)) = (self.work(campaign), self.open.get(&campaign)) else { return };
+        let (Some(work), Some(open)) = (self.work(campaign), self.open.get(&campaign)) else {
+            return;
+        };
         let dispatch = &work.dispatch;
         let outstanding = open.survey.map_or(env.window, |survey| survey.outstanding);
         let room = env.window.saturating_sub(outstanding).min(env.batch);
@@ -343,15 +383,23 @@ impl Owner {
     }
 
     fn feed(&mut self, env: &mut Env, epoch: Epoch, campaign: CampaignNo, seqs: &[Seq]) -> Result<(), Stop> {
-        let Some(open) = self.open.get_mut(&campaign) else { return Ok(()) };
-        let ids: Vec<_> = seqs.iter().map(|seq| EntryId::new(open.generation, *seq)).collect();
+        let Some(open) = self.open.get_mut(&campaign) else {
+            return Ok(());
+        };
+        let ids: Vec<_> = seqs
+            .iter()
+            .map(|seq| EntryId::new(open.generation, *seq))
+            .collect();
         match env.redis.feed(epoch, campaign, open.last, &ids)? {
             Fed::Appended(last) => {
                 open.last = last;
                 open.empty_since = None;
                 let generation = open.generation;
                 self.say(env, || {
-                    format!("campaign {campaign}: {} appended in round {generation}", Seqs(seqs))
+                    format!(
+                        "campaign {campaign}: {} appended in round {generation}",
+                        Seqs(seqs)
+                    )
                 });
                 self.then(Micro::Save(campaign, last));
                 Ok(())
@@ -362,7 +410,9 @@ impl Owner {
 
     /// Everything of the round is fed. Ends it once the lane is empty and every outcome is applied.
     fn step_round(&mut self, env: &mut Env, campaign: CampaignNo) {
-        let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else { return };
+        let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else {
+            return;
+        };
         let Some(survey) = open.survey else { return };
         if survey.outstanding > 0 {
             open.empty_since = None;
@@ -380,7 +430,9 @@ impl Owner {
     }
 
     fn close_round(&mut self, env: &mut Env, epoch: Epoch, campaign: CampaignNo) -> Result<(), Stop> {
-        let Some(work) = self.work(campaign) else { return Ok(()) };
+        let Some(work) = self.work(campaign) else {
+            return Ok(());
+        };
         let now = env.now;
         let rows = &mut env.postgres.fence(epoch)?.campaigns[campaign];
         if rows.dispatch.generation != work.dispatch.generation {
@@ -388,7 +440,9 @@ impl Owner {
         }
         let reopened = rows.close_round(now);
         if reopened > 0 {
-            self.say(env, || format!("campaign {campaign}: a new round of {reopened} begins"));
+            self.say(env, || {
+                format!("campaign {campaign}: a new round of {reopened} begins")
+            });
             self.open.remove(&campaign);
             return Ok(());
         }

@@ -34,10 +34,15 @@ enum Keeper {
     /// The lane belongs to nobody, or to another.
     NoLease,
     ReadGround,
-    Adopt { recorded: Option<Identity>, built: bool },
+    Adopt {
+        recorded: Option<Identity>,
+        built: bool,
+    },
     MarkBuilt,
     /// Something in the lane is missing: no longer verified, to be recorded as such.
-    CallFor { unverified: bool },
+    CallFor {
+        unverified: bool,
+    },
     Rebuilding(Rebuild),
     Walking(VecDeque<Micro>),
 }

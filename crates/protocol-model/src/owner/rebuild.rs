@@ -68,7 +68,11 @@ impl Owner {
                 Next::ReadWork
             }
             Next::ReadWork => {
-                let outstanding = env.postgres.work().iter().any(|work| !work.finished && work.pending > 0);
+                let outstanding = env
+                    .postgres
+                    .work()
+                    .iter()
+                    .any(|work| !work.finished && work.pending > 0);
                 rebuild.deadline = env.now + GRACE;
                 if env.has(Flaw::RoundsBeforeJoins) {
                     Next::OpenRounds
@@ -129,7 +133,11 @@ impl Owner {
             number => format!("the grace is over, {number} members have vanished"),
         });
         rebuild.vanished = missing;
-        if env.has(Flaw::RoundsBeforeJoins) { Next::ListKeys } else { Next::ReadLastOutcome }
+        if env.has(Flaw::RoundsBeforeJoins) {
+            Next::ListKeys
+        } else {
+            Next::ReadLastOutcome
+        }
     }
 
     fn read_last_outcome(&self, env: &mut Env) -> Next {
@@ -148,12 +156,19 @@ impl Owner {
         for campaign in rows.campaigns.iter_mut().filter(|campaign| !campaign.finished) {
             campaign.rebuild(maybe_sent, unsaved, now);
         }
-        rows.members.retain(|instance, _| !rebuild.vanished.contains(instance));
+        rows.members
+            .retain(|instance, _| !rebuild.vanished.contains(instance));
         rows.lane.identity = Some(rebuild.identity);
         rows.lane.built = false;
         env.guessed |= maybe_sent;
-        self.say(env, || "recorded: new rounds, and the Redis they are for".to_owned());
-        Ok(if env.has(Flaw::RoundsBeforeJoins) { Next::ReadMembers } else { Next::ListKeys })
+        self.say(env, || {
+            "recorded: new rounds, and the Redis they are for".to_owned()
+        });
+        Ok(if env.has(Flaw::RoundsBeforeJoins) {
+            Next::ReadMembers
+        } else {
+            Next::ListKeys
+        })
     }
 }
 
