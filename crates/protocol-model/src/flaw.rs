@@ -34,7 +34,8 @@ pub enum Flaw {
     SilentLeave,
     /// What a member has to say of an entry that is gone from its stream is not published.
     GoneIsAnothers,
-    /// A member that was long silent is forgotten before what it took is reported.
+    /// A member that was long silent is forgotten before what it took is reported. This one the engine still has: see
+    /// [`crate`].
     ForgetsTooEarly,
     /// A campaign of the lane whose stream is gone gets a new one, as if it were not in the lane yet.
     OpensLostStream,
