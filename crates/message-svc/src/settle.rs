@@ -231,8 +231,12 @@ impl Settler {
 
     async fn leave(&mut self) {
         if !self.joined.is_empty() {
+            // Redis may have been replaced a moment ago. Who has left is not waited for by a rebuild, so nobody
+            // would publish again what was lost.
+            let mut steps = self.kept.take_steps();
             let instance = self.instance;
-            self.settle(vec![event(Outcome::Left { instance })]).await;
+            steps.push(event(Outcome::Left { instance }));
+            self.settle(steps).await;
         }
     }
 
@@ -243,7 +247,12 @@ impl Settler {
         loop {
             let was_member = self.standing.is_member.load(Ordering::Acquire);
             let started = Instant::now();
-            match self.member.settle(&self.joined, &steps).await {
+            let answer = if repeated {
+                self.member.settle_again(&self.joined, &steps).await
+            } else {
+                self.member.settle(&self.joined, &steps).await
+            };
+            match answer {
                 Ok(settled) => {
                     measures::settled(started.elapsed(), steps.len());
                     self.progress.settle_answered();

@@ -22,6 +22,8 @@ pub struct LaneMember {
     lane: LaneId,
     instance: InstanceId,
     roster: Roster,
+    /// The number of the last settle.
+    order: u64,
 }
 
 /// The campaigns of the lane, as of a version: a script must be told all its keys.
@@ -166,6 +168,7 @@ impl LaneMember {
             lane,
             instance,
             roster: Roster::default(),
+            order: 0,
         })
     }
 
@@ -328,9 +331,19 @@ impl LaneMember {
     /// Carries out all steps at once. `joined` is the identity that the caller joined on.
     ///
     /// # Errors
-    /// When the reply broke, the steps may have been carried out. Settling again is safe: the ledger takes
-    /// an outcome that comes twice.
+    /// When the reply broke, the steps may have been carried out: repeat them by [`Self::settle_again`].
     pub async fn settle(&mut self, joined: &str, steps: &[Step]) -> Result<Settled> {
+        self.order += 1;
+        self.settle_again(joined, steps).await
+    }
+
+    /// The last settle once more, with the same steps, because its reply broke. What it parked or gave back is not
+    /// parked or given back again: meanwhile it may have been taken anew. Outcomes may be published twice, which
+    /// the ledger takes once.
+    ///
+    /// # Errors
+    /// As [`Self::settle`].
+    pub async fn settle_again(&mut self, joined: &str, steps: &[Step]) -> Result<Settled> {
         let mut campaigns: Vec<CampaignId> = steps.iter().filter_map(Step::campaign).collect();
         campaigns.sort_unstable();
         campaigns.dedup();
@@ -345,7 +358,8 @@ impl LaneMember {
         call.arg(MESSAGE_GROUP)
             .arg(PARKED_CONSUMER)
             .arg(self.instance.to_string())
-            .arg(joined);
+            .arg(joined)
+            .arg(self.order);
         for step in steps {
             let index = step
                 .campaign()

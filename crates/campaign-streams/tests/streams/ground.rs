@@ -163,6 +163,12 @@ impl Ground {
     }
 
     /// Entries in the campaign's stream.
+    /// Deletes a campaign's stream; everything else stays.
+    pub(crate) async fn lose_stream(&self, campaign: CampaignId) {
+        let deleted: i64 = raw(&self.redis, &["DEL", &self.keys.messages(campaign)]).await;
+        assert_eq!(deleted, 1, "there was a stream");
+    }
+
     pub(crate) async fn outstanding(&self, campaign: CampaignId) -> u64 {
         raw(&self.redis, &["XLEN", &self.keys.messages(campaign)]).await
     }
@@ -316,6 +322,14 @@ impl Member {
     pub(crate) async fn settle(&mut self, steps: &[Step]) -> Settled {
         self.lane
             .settle(&self.identity, steps)
+            .await
+            .expect("Redis answers")
+    }
+
+    /// The last settle once more.
+    pub(crate) async fn settle_again(&mut self, steps: &[Step]) -> Settled {
+        self.lane
+            .settle_again(&self.identity, steps)
             .await
             .expect("Redis answers")
     }

@@ -217,3 +217,17 @@ async fn closing_drops_every_key_of_a_campaign() {
         std::slice::from_ref(&ground.lane)
     );
 }
+
+/// P1: an owner that died before it recorded what it appended, and a stream that is lost: the next owner must not
+/// take it for one that was never fed.
+#[tokio::test]
+async fn a_stream_that_is_lost_is_not_opened_as_a_new_one() {
+    let ground = Ground::new().await;
+    let campaign = ground.open_with(1, 2).await;
+    ground.lose_stream(campaign).await;
+    let opened = granted(ground.owner.open(&opening(campaign, RUNS)).await);
+    assert_eq!(opened.last, id(0, 0), "before every round");
+    granted(ground.owner.close(&[campaign]).await);
+    let opened = granted(ground.owner.open(&opening(campaign, RUNS)).await);
+    assert_eq!(opened.last, id(1, 0), "after a rebuild it begins anew");
+}

@@ -78,7 +78,7 @@ async fn settling_twice_is_harmless() {
     };
     let steps = [accepted(campaign, id(1, 1)), failed(campaign, id(1, 2)), parking];
     let first = member.settle(&steps).await;
-    let second = member.settle(&steps).await;
+    let second = member.settle_again(&steps).await;
     assert!(first.published[0].is_some() && first.published[1].is_some());
     assert!(
         second.published[0].is_some(),
@@ -88,6 +88,47 @@ async fn settling_twice_is_harmless() {
     assert_eq!(ground.outcomes().await.len(), 3);
     assert_eq!(ground.survey(campaign, Duration::ZERO).await.parked, 1);
     assert_eq!(ground.outstanding(campaign).await, 1);
+}
+
+/// P4: what was parked may have been taken anew when the parking is repeated, and be on its way to the wire. Parked
+/// again, somebody else would send it too.
+#[tokio::test]
+async fn what_was_taken_anew_is_not_parked_by_a_settle_that_is_repeated() {
+    let ground = Ground::new().await;
+    let mut member = ground.member().await;
+    let campaign = ground.open_with(1, 1).await;
+    member.take_all(1).await;
+    let parking = Step::Parked {
+        campaign,
+        id: id(1, 1),
+        due_ms: 0,
+        attempts: 0,
+    };
+    let steps = [parking, Step::Refund { tokens: 1 }];
+    member.settle(&steps).await;
+    member.take_all(1).await;
+    assert!(member.settle_again(&steps).await.trusted);
+    let survey = ground.survey(campaign, Duration::from_mins(1)).await;
+    assert_eq!((survey.in_flight, survey.parked), (1, 0), "it is in hand");
+    member.settle(&steps).await;
+    assert_eq!(
+        ground.survey(campaign, Duration::from_mins(1)).await.parked,
+        1,
+        "another settle parks"
+    );
+}
+
+/// P1: when a stream is lost, the word of whoever took a message of it is all that says it may have been sent.
+#[tokio::test]
+async fn what_is_said_of_an_entry_that_is_gone_is_published() {
+    let ground = Ground::new().await;
+    let mut member = ground.member().await;
+    let campaign = ground.open_with(1, 1).await;
+    member.take_all(1).await;
+    ground.lose_stream(campaign).await;
+    let settled = member.settle(&[failed(campaign, id(1, 1))]).await;
+    assert!(settled.trusted);
+    assert!(settled.published[0].is_some());
 }
 
 /// P4: only the entry's owner says that it failed or comes back; an acceptance counts from anyone.

@@ -63,6 +63,50 @@ async fn what_the_ledger_has_not_applied_is_published_again_before_the_join() {
     .await;
 }
 
+/// P4: an instance that leaves is not waited for by a rebuild. What Redis lost of it must be there again before its
+/// farewell, or what it sent would be sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_ledger_has_not_applied_is_published_again_before_the_farewell() {
+    let redis = Redis::start().await;
+    let mut owner = Owner::new(&redis, 1_000).await;
+    owner.keep_ledger(true);
+    let campaign = owner.open(false).await;
+    let service = Service::simulating(&redis.url()).await;
+    owner.admit_first().await;
+    owner.feed(campaign, 1, 1, 1).await;
+    owner.ledger.wait_for(MessageState::Accepted, 1).await;
+    owner.stop_ledger();
+    owner.feed(campaign, 1, 2, 51).await;
+    wait_for(PATIENCE, "everything to be settled", async || {
+        (owner.survey(campaign).await.outstanding == 0).then_some(())
+    })
+    .await;
+
+    redis.flush().await;
+    service.stop().await.expect("it ends well");
+    let before = owner.ledger.outcomes().len();
+    owner.keep_ledger(false);
+    let again = wait_for(PATIENCE, "the farewell", async || {
+        let again = owner.ledger.outcomes().split_off(before);
+        let left = again
+            .iter()
+            .position(|outcome| matches!(outcome, Outcome::Left { .. }));
+        left.map(|at| again[..at].to_vec())
+    })
+    .await;
+    let mut seqs: Vec<i64> = again
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Message(message) if message.state == MessageState::Accepted => Some(message.key.seq.0),
+            _ => None,
+        })
+        .collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs.retain(|seq| *seq != 1);
+    assert_eq!(seqs, (2..=51).collect::<Vec<_>>());
+}
+
 /// Takes and settles whose answers are lost: each message is still offered to WhatsApp exactly once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_of_redis_that_never_come_neither_lose_nor_double() {

@@ -4,6 +4,9 @@
 local refusal = guard(KEYS[1], ARGV[1])
 if refusal then return refusal end
 local stream, generation = KEYS[4], tonumber(ARGV[5])
+-- A campaign of the lane whose stream is gone: it must not look like one that was never fed, because the owner may
+-- have died before it recorded what it appended. An end before every round says that the stream was lost.
+if redis.call('ZSCORE', KEYS[2], ARGV[3]) and redis.call('EXISTS', stream) == 0 then return { 'ok', '0-0' } end
 redis.call('HSET', KEYS[3], 'template', ARGV[4], 'generation', ARGV[5], 'weight', ARGV[6], 'held', ARGV[7],
     'expires_ms', ARGV[8])
 redis.pcall('XGROUP', 'CREATE', stream, ARGV[2], '0', 'MKSTREAM')

@@ -1,16 +1,16 @@
 -- Writes outcomes first, then lets the entries go: an entry leaves only when its outcome is in Redis.
 -- KEYS: header, outcomes, members, then stream and alarms of each campaign concerned.
--- ARGV: group, parked consumer, instance, identity joined on, then five for each step:
+-- ARGV: group, parked consumer, instance, identity joined on, order, then five for each step:
 --       kind, index of the campaign (from 0), entry id, two arguments.
 --   accepted <body> <trace>   published by anyone: an accepted message stays accepted
---   settled  <body> <trace>   published by the entry's owner only
+--   settled  <body> <trace>   published by the entry's owner, or if the entry is gone
 --   parked   <due ms> <attempts that count>   by the entry's owner only
 --   event    <body> <trace>   concerns no entry
 --   refund   <tokens> -       gives tokens back
 --   slow     <ms> -           nothing is taken from the lane for at least so long
 -- A campaign whose keys are broken must not keep the outcomes of the others back, hence pcall on them.
 local header, outcomes, members = KEYS[1], KEYS[2], KEYS[3]
-local group, parked, instance, joined = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local group, parked, instance, joined, order = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 -- On another Redis than the one the entry was taken from, or to one who is no longer a member, the stream
 -- says nothing of who owns an entry. There every outcome is published; the ledger knows its round.
@@ -18,13 +18,22 @@ local here = identity()
 local trusted = here == joined and redis.call('HGET', header, 'identity') == here
     and redis.call('HGET', members, instance) == here
 
+-- The same order again, because its answer was lost. What it parked may have been taken again meanwhile, and be
+-- on its way to the wire; what it refunded was refunded.
+local repeated = false
+if trusted then
+    repeated = tonumber(redis.call('HGET', header, 'settled:' .. instance) or '0') >= order
+    if not repeated then redis.call('HSET', header, 'settled:' .. instance, whole(order)) end
+end
+
 local function publish(body, trace)
     return redis.call('XADD', outcomes, '*', 'body', body, 'trace', trace)
 end
 
-local function owns(stream, id)
+-- The consumer in whose name an entry is; none if it is gone, or its stream is.
+local function owner(stream, id)
     local pending = redis.pcall('XPENDING', stream, group, id, id, 1)
-    return not pending.err and pending[1] ~= nil and pending[1][2] == instance
+    return not pending.err and pending[1] and pending[1][2] or nil
 end
 
 local function release(stream, alarms, id)
@@ -34,7 +43,7 @@ local function release(stream, alarms, id)
 end
 
 local published = {}
-for i = 5, #ARGV, 5 do
+for i = 6, #ARGV, 5 do
     local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
     local stream = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
     local alarms = KEYS[5 + tonumber(ARGV[i + 1]) * 2]
@@ -45,17 +54,17 @@ for i = 5, #ARGV, 5 do
         outcome = publish(first, second)
         release(stream, alarms, id)
     elseif kind == 'settled' then
-        if not trusted or owns(stream, id) then
-            outcome = publish(first, second)
-            if trusted then release(stream, alarms, id) end
-        end
+        -- Of an entry that is gone with its stream nobody else will say that it may have been sent.
+        local by = trusted and owner(stream, id) or nil
+        if by == instance or (not by and not repeated) then outcome = publish(first, second) end
+        if by == instance then release(stream, alarms, id) end
     elseif kind == 'parked' then
-        if trusted and owns(stream, id) then
+        if trusted and not repeated and owner(stream, id) == instance then
             redis.pcall('XCLAIM', stream, group, parked, 0, id, 'RETRYCOUNT', second, 'JUSTID')
             redis.pcall('ZADD', alarms, first, id)
         end
     elseif kind == 'refund' then
-        if trusted then redis.call('HINCRBYFLOAT', header, 'tokens', first) end
+        if trusted and not repeated then redis.call('HINCRBYFLOAT', header, 'tokens', first) end
     elseif kind == 'slow' then
         if trusted then
             local earlier = tonumber(redis.call('HGET', header, 'not_before_us') or '0')
