@@ -322,6 +322,27 @@ pub async fn forget_members(
     Ok(())
 }
 
+/// Forgets instances that have not joined again for this long.
+pub async fn forget_silent_members(
+    connection: &mut Connection,
+    lane: &LaneId,
+    instances: &[InstanceId],
+    silent_since: Duration,
+) -> Result<()> {
+    let instances: Vec<Uuid> = instances.iter().map(|instance| instance.0).collect();
+    sqlx::query(
+        "-- lanes.forget_silent_members
+         DELETE FROM lane_members WHERE lane = $1 AND instance = ANY($2)
+             AND joined_at < clock_timestamp() - make_interval(secs => $3)",
+    )
+    .bind(lane.as_str())
+    .bind(instances)
+    .bind(silent_since.as_secs_f64())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The members of a lane.
 pub async fn members(connection: &mut Connection, lane: &LaneId) -> Result<Vec<LaneMembership>> {
     let rows = sqlx::query(

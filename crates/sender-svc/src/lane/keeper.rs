@@ -5,7 +5,8 @@
 
 use super::audience::Audiences;
 use super::error::LaneError;
-use super::{Lane, controls, feed, forget_silent_members, rounds};
+use super::silent::SilentMembers;
+use super::{Lane, controls, feed, rounds};
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::SnapshotTemplate;
 use campaign_core::ids::{CampaignId, Generation, Seq};
@@ -53,6 +54,9 @@ pub(super) struct Keeper<'a> {
     housekeeping_at: Option<Instant>,
     /// Campaigns whose step failed, and when.
     failed: BTreeMap<CampaignId, Instant>,
+    silent: SilentMembers,
+    /// Campaigns that this walk has surveyed, and how much was reclaimed of each.
+    surveyed: BTreeMap<CampaignId, u64>,
 }
 
 /// Whether a step changed something that the next walk should see at once.
@@ -72,6 +76,8 @@ impl<'a> Keeper<'a> {
             active: true,
             housekeeping_at: None,
             failed: BTreeMap::new(),
+            silent: SilentMembers::default(),
+            surveyed: BTreeMap::new(),
         }
     }
 
@@ -106,6 +112,8 @@ impl<'a> Keeper<'a> {
 
     async fn walk(&mut self) -> Result<Progress, LaneError> {
         let store = &self.lane.sender.store;
+        let begun = Instant::now();
+        self.surveyed.clear();
         store.in_time(self.follow_number()).await?;
         let work = store.in_time(self.read_work()).await?;
         let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
@@ -136,6 +144,10 @@ impl<'a> Keeper<'a> {
                     self.failed.insert(work.campaign, Instant::now());
                 }
             }
+        }
+        let nothing_to_reclaim = |work: &Work| work.finished || self.surveyed.get(&work.campaign) == Some(&0);
+        if work.iter().all(nothing_to_reclaim) {
+            store.in_time(self.silent.forget(self.lane, begun)).await?;
         }
         Ok(progress)
     }
@@ -238,6 +250,7 @@ impl<'a> Keeper<'a> {
             );
             metrics::counter!("lane_reclaimed_total").increment(survey.reclaimed);
         }
+        self.surveyed.insert(work.campaign, survey.reclaimed);
         if let Some(open) = self.open.get_mut(&work.campaign) {
             open.survey = Some(survey);
         }
@@ -267,7 +280,7 @@ impl<'a> Keeper<'a> {
             return Ok(());
         }
         self.housekeeping_at = Some(Instant::now());
-        forget_silent_members(self.lane).await?;
+        self.silent.refuse(self.lane).await?;
         self.drop_leftovers(current).await?;
         self.trim_optouts().await
     }

@@ -10,15 +10,14 @@ mod ledger;
 mod progress;
 mod rebuild;
 mod rounds;
+mod silent;
 
 use crate::app::Sender;
-use campaign_core::ids::InstanceId;
 use campaign_store::lanes::Lease;
 use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
 pub(crate) use progress::Progress;
-use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -29,8 +28,6 @@ use tracing::Instrument as _;
 const RENEWALS_PER_LEASE: u32 = 3;
 /// Pause after Redis or Postgres failed.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// Members silent for so many graces are forgotten.
-const MEMBER_SILENT_GRACES: u32 = 5;
 
 /// What the parts of a lane share.
 pub(crate) struct Lane {
@@ -197,41 +194,4 @@ async fn give_back(lane: &Lane) {
     if let Err(error) = lane.sender.store.in_time(released).await {
         tracing::warn!(%error, "the lease could not be given back; it ends by itself");
     }
-}
-
-/// Forgets members that have long been silent. They are refused first, so that they can take nothing
-/// between; one that comes back joins again.
-pub(crate) async fn forget_silent_members(lane: &Lane) -> Result<(), LaneError> {
-    let silent_after = lane.sender.grace * MEMBER_SILENT_GRACES;
-    let admitted = LaneError::check(lane.owner.members_seen().await?)?;
-    let mut silent: BTreeSet<InstanceId> = admitted
-        .iter()
-        .filter(|(_, seen)| seen.is_none_or(|ago| ago > silent_after))
-        .map(|(instance, _)| *instance)
-        .collect();
-    for instance in &silent {
-        LaneError::check(lane.owner.set_member(*instance, None).await?)?;
-    }
-    let known: BTreeSet<InstanceId> = admitted.iter().map(|(instance, _)| *instance).collect();
-    let recorded = {
-        let mut connection = lane.sender.store.connection().await?;
-        lanes::members(&mut connection, &lane.lease.lane).await?
-    };
-    // Recorded, never admitted, and its join is older than that: it never came back for its answer.
-    let unanswered = recorded
-        .iter()
-        .filter(|member| !known.contains(&member.instance) && member.joined_ago > silent_after);
-    silent.extend(unanswered.map(|member| member.instance));
-    if silent.is_empty() {
-        return Ok(());
-    }
-    let silent: Vec<_> = silent.into_iter().collect();
-    let mut transaction = lane.begin().await?;
-    lanes::forget_members(&mut transaction, &lane.lease.lane, &silent).await?;
-    commit(transaction).await?;
-    tracing::info!(
-        members = silent.len(),
-        "members that were long silent are forgotten"
-    );
-    Ok(())
 }

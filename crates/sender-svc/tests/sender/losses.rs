@@ -1,8 +1,11 @@
 //! P1: losing a process, or all of Redis, loses no message and doubles none.
 
 use crate::member::{Act, Member};
-use crate::stage::Stage;
+use crate::stage::{GRACE_MS, SOON, Stage};
 use campaign_core::message::MessageState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_flushed_midway_loses_nothing_and_doubles_nothing() {
@@ -56,13 +59,50 @@ async fn what_a_vanished_member_had_in_hand_becomes_uncertain_and_nothing_else()
     });
     let id = stage.send(|_| {}).await;
     stage.reaches(id, MessageState::Accepted, 200).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     vanishing.kill();
     let member = Member::start(&stage.streams, |_| Act::Accept);
     let progress = stage.finished(id).await;
     let accepted = (vanishing.accepted_once() + member.accepted_once()) as i64;
     assert_eq!(progress.count(MessageState::Accepted), accepted);
     assert!(progress.count(MessageState::Uncertain) > 0, "{progress:?}");
+}
+
+/// All senders were away for so long that a dead member counts as silent at once. What it had in hand becomes
+/// uncertain first, and only then it is forgotten: else a loss of Redis in between would send it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_is_forgotten_only_when_nothing_of_it_is_left() {
+    let mut stage = Stage::start(1_000).await;
+    let taken = Arc::new(AtomicI64::new(0));
+    let counted = taken.clone();
+    let vanishing = Member::start(&stage.streams, move |entry| {
+        if entry.id.low <= 200 {
+            return Act::Accept;
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        Act::Vanish
+    });
+    let id = stage.send(|_| {}).await;
+    testkit::wait_for(SOON, "messages in hand", async || {
+        (taken.load(Ordering::Relaxed) > 0).then_some(())
+    })
+    .await;
+    vanishing.kill();
+    stage.senders.remove(0).stop().await;
+    let taken = taken.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(5 * GRACE_MS)).await;
+    stage.add_sender().await;
+    testkit::wait_for(SOON, "the dead member to be forgotten", async || {
+        // In this order: whoever is forgotten now had everything recorded before.
+        let members = stage.members().await;
+        let uncertain = stage.progress(id).await.count(MessageState::Uncertain);
+        assert!(
+            members > 0 || uncertain >= taken,
+            "it is forgotten, and {uncertain} of {taken} messages are uncertain"
+        );
+        (members == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use campaign_core::segment::Segment;
 use campaign_core::variables::VariableMapping;
 use campaign_runtime::{Runtime, Shutdown, parse};
 use campaign_store::reports::{self, Progress};
-use campaign_store::{PoolConfig, Store, accounts, campaigns, migrate as apply_migrations, templates};
+use campaign_store::{PoolConfig, Store, accounts, campaigns, lanes, migrate as apply_migrations, templates};
 use campaign_streams::{Producer, RedisConfig, Streams, Traced};
 use chrono::Utc;
 use serde_json::json;
@@ -221,6 +221,13 @@ impl Stage {
             (ready == wanted).then_some(())
         })
         .await;
+    }
+
+    /// How many members the ledger knows of.
+    pub(crate) async fn members(&self) -> usize {
+        let mut connection = self.store.connection().await.expect("Postgres answers");
+        let members = lanes::members(&mut connection, &lane()).await;
+        members.expect("members").len()
     }
 
     /// Makes every member's join an hour old.
