@@ -62,10 +62,7 @@
 //! # How to know that it finds anything
 //!
 //! [`Flaw`] lists safeguards that can be taken out, one at a time. For each a test demands that the search breaks a
-//! promise without it, and says which. Some flaws were no invention: the search found them in the engine. The model is
-//! ahead of it in one place: its owner forgets a silent member only after everything that the member took is reported
-//! and applied, and only if it has not joined again ([`Flaw::ForgetsTooEarly`]); the engine's looks after its members
-//! first thing.
+//! promise without it, and says which. Some flaws were no invention: the search found them in the engine.
 //!
 //! `PROTOCOL_MODEL_CASES` sets how many interleavings are tried, `PROTOCOL_MODEL_SEED` which.
 

@@ -223,6 +223,23 @@ impl Stage {
         .await;
     }
 
+    /// A member that is forgotten while nothing is uncertain yet comes back for good.
+    pub(crate) async fn keep_who_is_forgotten_too_early(&self) {
+        self.database
+            .execute(
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN
+                     IF NOT EXISTS (SELECT FROM messages WHERE state = 'uncertain') THEN
+                         INSERT INTO lane_members (lane, instance, identity, concurrency, joined_at)
+                         VALUES (OLD.lane, gen_random_uuid(), OLD.identity, 1, now() + interval '1 hour');
+                     END IF;
+                     RETURN OLD;
+                 END $$;
+                 CREATE TRIGGER keep BEFORE DELETE ON lane_members FOR EACH ROW EXECUTE FUNCTION keep();",
+            )
+            .await;
+    }
+
     /// How many members the ledger knows of.
     pub(crate) async fn members(&self) -> usize {
         let mut connection = self.store.connection().await.expect("Postgres answers");
