@@ -28,6 +28,7 @@ mod server;
 mod shutdown;
 mod telemetry;
 mod trace_context;
+mod trusted_roots;
 
 pub use config::{ConfigProblem, LogFormat, ParseFailure, RuntimeArgs, ServiceConfig, parse};
 pub use extract::{Bytes, Json, Path, Query};
@@ -42,3 +43,4 @@ pub use server::{CLIENT_IDLE_TIMEOUT, Limits};
 pub use shutdown::{DEFAULT_DEADLINE, Shutdown};
 pub use telemetry::{Telemetry, TraceSettings};
 pub use trace_context::{current_trace_context, link_only, link_to};
+pub use trusted_roots::TrustedRoots;

@@ -40,7 +40,7 @@ pub use migrator::{
     PARTITION_MONTHS_AHEAD, ensure_partitions, lock_first_setup, migrate, pending_migrations,
     require_migrated, schema_fingerprint,
 };
-pub use pool::{Connection, PoolConfig, Store, Transaction, check_url, commit};
+pub use pool::{Connection, PoolConfig, Store, Transaction, commit};
 
 /// What every function of this crate returns.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -77,6 +77,7 @@ impl Client {
         setting: &'static str,
         base: &str,
         key: Option<SecretString>,
+        further_roots: Option<&[u8]>,
     ) -> Result<Self, Failure> {
         let wrong = || {
             Failure::Usage(format!(
@@ -87,14 +88,17 @@ impl Client {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(wrong());
         }
+        let local = |error: reqwest::Error| Failure::Local(error.to_string());
+        let roots = reqwest::Certificate::from_pem_bundle(further_roots.unwrap_or_default());
         let http = reqwest::Client::builder()
+            .tls_certs_merge(roots.map_err(local)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(STREAM_SILENCE_MAX)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .build()
-            .map_err(|error| Failure::Local(error.to_string()))?;
+            .map_err(local)?;
         Ok(Self {
             http,
             base,

@@ -54,6 +54,10 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) api_key: campaign_runtime::SecretSetting<ApiKey>,
 
+    /// Whom TLS trusts.
+    #[command(flatten)]
+    pub(crate) trusted_roots: campaign_runtime::TrustedRoots,
+
     /// Print the API's JSON exactly as it comes, for programs; problems too
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -7,4 +7,4 @@ mod report;
 mod stack;
 
 pub use report::Report;
-pub use stack::{LANE, Stack, StackOptions};
+pub use stack::{LANE, Ports, Servers, Stack, StackOptions};

@@ -27,8 +27,41 @@ pub struct StackOptions {
     pub customers: u64,
     /// Messages a second of [`LANE`].
     pub throughput_per_second: u32,
-    /// Further environment variables of every service.
+    /// Where `message-svc` (the first), the ERP and WhatsApp listen.
+    pub ports: Ports,
+    /// Further environment variables of every program.
     pub environment: Vec<(&'static str, String)>,
+    /// Further ones of one program each, named first.
+    pub environment_of: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Ports that others must know before the programs run.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    /// Of the first `message-svc`.
+    pub messenger: u16,
+    /// Of the ERP.
+    pub erp: u16,
+    /// Of WhatsApp.
+    pub whatsapp: u16,
+}
+
+/// What a system runs on.
+pub struct Servers {
+    /// Its Redis.
+    pub redis: Redis,
+    /// Its database.
+    pub database: Database,
+}
+
+impl Servers {
+    /// A Redis that keeps everything, and a database of the shared Postgres.
+    pub async fn start() -> Self {
+        Self {
+            redis: Redis::options().append_only().start().await,
+            database: Postgres::start().await.database().await,
+        }
+    }
 }
 
 impl Default for StackOptions {
@@ -39,7 +72,13 @@ impl Default for StackOptions {
             messengers: 1,
             customers: 2_000,
             throughput_per_second: 2_000,
+            ports: Ports {
+                messenger: free_port(),
+                erp: free_port(),
+                whatsapp: free_port(),
+            },
             environment: Vec::new(),
+            environment_of: Vec::new(),
         }
     }
 }
@@ -60,33 +99,34 @@ pub struct Stack {
     pub whatsapp: ServiceProcess,
     http: reqwest::Client,
     api_key: String,
-    _database: Database,
+    /// Its database.
+    pub database: Database,
 }
 
 impl Stack {
     /// Starts everything, and waits until it is ready.
     pub async fn start(options: StackOptions) -> Self {
+        Self::start_on(Servers::start().await, options).await
+    }
+
+    /// As [`Stack::start`], on servers that the test has started.
+    pub async fn start_on(servers: Servers, options: StackOptions) -> Self {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let redis = Redis::options().append_only().start().await;
-        let database = Postgres::start().await.database().await;
-        let api_key = migrate(&database).await;
-        let messenger_port = free_port();
-        let erp_port = free_port();
-        let whatsapp_port = free_port();
-        let environment = environment(
-            &options,
-            &redis,
-            &database,
-            [messenger_port, erp_port, whatsapp_port],
-        );
-        let service = |name: &str| {
-            let variables = environment.iter().map(|(name, value)| (*name, value.as_str()));
-            ServiceProcess::options(name).envs(variables)
+        let Servers { redis, database } = servers;
+        let environment = environment(&options, &redis, &database);
+        let of = |program: &str| {
+            let own = options.environment_of.iter().filter(|(of, ..)| *of == program);
+            let own: Vec<_> = own.map(|(_, name, value)| (*name, value.as_str())).collect();
+            let all = environment.iter().map(|(name, value)| (*name, value.as_str()));
+            all.chain(own).collect::<Vec<_>>()
         };
-        let erp = service("erp-mock-svc").port(erp_port).start();
-        let whatsapp = service("whatsapp-mock-svc").port(whatsapp_port).start();
-        let mut messengers = vec![service("message-svc").port(messenger_port).start()];
+        let api_key = migrate(of("migrate")).await;
+        let service = |name: &str| ServiceProcess::options(name).envs(of(name));
+        let ports = options.ports;
+        let erp = service("erp-mock-svc").port(ports.erp).start();
+        let whatsapp = service("whatsapp-mock-svc").port(ports.whatsapp).start();
+        let mut messengers = vec![service("message-svc").port(ports.messenger).start()];
         messengers.extend((1..options.messengers).map(|_| service("message-svc").start()));
         let senders = (0..options.senders)
             .map(|_| service("sender-svc").start())
@@ -107,7 +147,7 @@ impl Stack {
             whatsapp,
             http,
             api_key,
-            _database: database,
+            database,
         };
         stack.wait_ready().await;
         let body = json!({"throughput_per_second": options.throughput_per_second});
@@ -277,12 +317,12 @@ impl Stack {
     }
 }
 
-fn environment(
-    options: &StackOptions,
-    redis: &Redis,
-    database: &Database,
-    [messenger, erp, whatsapp]: [u16; 3],
-) -> Vec<(&'static str, String)> {
+fn environment(options: &StackOptions, redis: &Redis, database: &Database) -> Vec<(&'static str, String)> {
+    let Ports {
+        messenger,
+        erp,
+        whatsapp,
+    } = options.ports;
     let mut environment = vec![
         ("DATABASE_URL", database.url().to_owned()),
         ("REDIS_URL", redis.url().clone()),
@@ -313,11 +353,11 @@ fn environment(
 }
 
 /// Applies the migrations, makes the development data, and returns the first admin key.
-async fn migrate(database: &Database) -> String {
+async fn migrate(environment: Vec<(&str, &str)>) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let key_file = folder.path().join("api-key");
     let done = tokio::process::Command::new(testkit::built_binary("migrate"))
-        .env("DATABASE_URL", database.url())
+        .envs(environment)
         .env("ADMIN_KEY_FILE", &key_file)
         .env("DEV_DATA", "true")
         .stdin(Stdio::null())

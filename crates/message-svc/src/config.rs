@@ -142,6 +142,7 @@ impl Config {
     pub(crate) fn redis(&self) -> Result<RedisConfig, ConfigProblem> {
         let url = self.redis_url.required()?.expose_secret().to_owned();
         let mut redis = RedisConfig::new(url);
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
         redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
@@ -160,6 +161,7 @@ impl Config {
     fn cloud_api(&self) -> Result<CloudApi, ConfigProblem> {
         let token = self.access_token.required()?;
         let mut client = ClientConfig::new(&self.whatsapp_base_url, &self.whatsapp_api_version, token);
+        client.further_roots_pem = self.runtime.trusted_roots.pem()?;
         client.request_timeout = Duration::from_millis(self.http_timeout_ms);
         client.connect_timeout = Duration::from_millis(self.http_connect_timeout_ms);
         // Bytes that were not acknowledged by then never leave: under the grace, as the lease is.
@@ -253,7 +255,7 @@ impl ServiceConfig for Config {
         match self.redis() {
             Err(problem) => problems.push(problem),
             // What is wrong with a URL is not repeated: it may hold a password.
-            Ok(redis) if campaign_streams::check_url(&redis.url).is_err() => {
+            Ok(redis) if redis.check().is_err() => {
                 problems.push(ConfigProblem::new(
                     RedisUrl::ENV,
                     "an address that cannot be read",

@@ -1,6 +1,6 @@
 //! The settings.
 
-use campaign_runtime::SecretSetting;
+use campaign_runtime::{SecretSetting, TrustedRoots};
 use clap::{ArgAction, Parser};
 use std::path::PathBuf;
 
@@ -16,6 +16,10 @@ pub struct Config {
     /// Where Postgres is.
     #[command(flatten)]
     pub database_url: SecretSetting<DatabaseUrl>,
+
+    /// Whom TLS trusts.
+    #[command(flatten)]
+    pub trusted_roots: TrustedRoots,
 
     /// File that the first admin key is written to, readable by its owner alone; without it the key is
     /// printed, once

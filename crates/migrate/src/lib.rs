@@ -6,6 +6,7 @@ pub mod config;
 pub mod dev_data;
 
 use anyhow::Context;
+use campaign_runtime::ConfigProblem;
 use campaign_store::{Connection, PoolConfig, Store};
 use config::Config;
 use std::time::Duration;
@@ -64,11 +65,10 @@ async fn prepare(store: &Store, config: &Config) -> anyhow::Result<Outcome> {
 
 fn pool(config: &Config) -> anyhow::Result<PoolConfig> {
     use secrecy::ExposeSecret;
-    let url = config
-        .database_url
-        .required()
-        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let wrong = |problem: ConfigProblem| anyhow::anyhow!("{problem}");
+    let url = config.database_url.required().map_err(wrong)?;
     let mut pool = PoolConfig::new(url.expose_secret(), "migrate");
+    pool.further_roots_pem = config.trusted_roots.pem().map_err(wrong)?;
     pool.max_connections = 2;
     pool.statement_timeout = STATEMENT_TIMEOUT;
     pool.lock_timeout = STATEMENT_TIMEOUT;

@@ -79,6 +79,7 @@ impl Config {
         use secrecy::ExposeSecret;
         let url = self.database_url.required()?;
         let mut pool = PoolConfig::new(url.expose_secret(), "scheduler-svc");
+        pool.further_roots_pem = self.runtime.trusted_roots.pem()?;
         pool.max_connections = self.database_max_connections;
         Ok(pool)
     }
@@ -88,6 +89,7 @@ impl Config {
         use secrecy::ExposeSecret;
         let url = self.redis_url.required()?;
         let mut redis = RedisConfig::new(url.expose_secret());
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
         redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
@@ -97,6 +99,7 @@ impl Config {
         // Settings are checked before anything else of the process is set up.
         campaign_runtime::install_tls_provider();
         let mut erp = ErpConfig::new(&self.erp_base_url, self.erp_api_key.required()?);
+        erp.further_roots_pem = self.runtime.trusted_roots.pem()?;
         erp.timeout = ERP_TIMEOUT;
         erp.max_attempts = NonZeroU32::new(ERP_ATTEMPTS).expect("not zero");
         erp.max_retry_after = Duration::from_secs(2);
@@ -121,25 +124,23 @@ impl ServiceConfig for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = Vec::new();
         match self.pool() {
-            Ok(pool) => problems.extend(pool.check().err().map(|error| {
-                ConfigProblem::new(
-                    "DATABASE_URL",
-                    error.to_string(),
-                    "postgres://user:password@host:port/database",
-                )
-            })),
             Err(problem) => problems.push(problem),
+            // What is wrong with a URL is not repeated: it may hold a password.
+            Ok(pool) if pool.check().is_err() => problems.push(ConfigProblem::new(
+                "DATABASE_URL",
+                "an address that cannot be read",
+                "postgres://user:password@host:port/database",
+            )),
+            Ok(_) => {}
         }
-        match self.redis().map(campaign_streams::Streams::lazy) {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                problems.push(ConfigProblem::new(
-                    "REDIS_URL",
-                    error.to_string(),
-                    "redis://host:port",
-                ));
-            }
+        match self.redis() {
             Err(problem) => problems.push(problem),
+            Ok(redis) if redis.check().is_err() => problems.push(ConfigProblem::new(
+                "REDIS_URL",
+                "an address that cannot be read",
+                "redis://host:port/ or rediss://host:port/",
+            )),
+            Ok(_) => {}
         }
         problems.extend(self.erp().err());
         problems

@@ -76,6 +76,7 @@ impl Config {
     pub(crate) fn postgres(&self) -> Result<PoolConfig, ConfigProblem> {
         let url = secrecy::ExposeSecret::expose_secret(&self.database_url.required()?).to_owned();
         let mut pool = PoolConfig::new(url, "sender-svc");
+        pool.further_roots_pem = self.runtime.trusted_roots.pem()?;
         pool.max_connections = self.database_connections;
         Ok(pool)
     }
@@ -83,12 +84,14 @@ impl Config {
     pub(crate) fn redis(&self) -> Result<RedisConfig, ConfigProblem> {
         let url = secrecy::ExposeSecret::expose_secret(&self.redis_url.required()?).to_owned();
         let mut redis = RedisConfig::new(url);
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
         redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
 
     pub(crate) fn erp(&self) -> Result<ErpConfig, ConfigProblem> {
         let mut erp = ErpConfig::new(self.erp_base_url.clone(), self.erp_api_key.required()?);
+        erp.further_roots_pem = self.runtime.trusted_roots.pem()?;
         erp.requests_per_second = self.erp_requests_per_second;
         Ok(erp)
     }
@@ -118,7 +121,7 @@ impl ServiceConfig for Config {
         match self.postgres() {
             Err(problem) => problems.push(problem),
             // What is wrong with a URL is not repeated: it may hold a password.
-            Ok(pool) if campaign_store::check_url(&pool.url).is_err() => problems.push(ConfigProblem::new(
+            Ok(pool) if pool.check().is_err() => problems.push(ConfigProblem::new(
                 "DATABASE_URL",
                 "an address that cannot be read",
                 "postgres://user:password@host:port/database",
@@ -127,7 +130,7 @@ impl ServiceConfig for Config {
         }
         match self.redis() {
             Err(problem) => problems.push(problem),
-            Ok(redis) if campaign_streams::check_url(&redis.url).is_err() => {
+            Ok(redis) if redis.check().is_err() => {
                 problems.push(ConfigProblem::new(
                     "REDIS_URL",
                     "an address that cannot be read",

@@ -35,10 +35,7 @@ fn try_free_port() -> anyhow::Result<u16> {
         if claim.try_lock().is_err() || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
             continue;
         }
-        CLAIMS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(claim);
+        CLAIMS.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
         return Ok(port);
     }
     anyhow::bail!("{MAX_ATTEMPTS} ports of {TEST_PORTS:?} were tried and none was free")

@@ -45,6 +45,8 @@ pub struct ClientConfig {
     pub version: String,
     /// Sent as `Authorization: Bearer …`; never shown.
     pub access_token: SecretString,
+    /// PEM certificates of authorities that `https://` trusts besides the system's.
+    pub further_roots_pem: Option<Vec<u8>>,
     /// From the call to the last byte of the answer. A message older than this is uncertain.
     pub request_timeout: Duration,
     /// TCP and TLS together.
@@ -69,6 +71,7 @@ impl ClientConfig {
             base_url: base_url.into(),
             version: version.into(),
             access_token,
+            further_roots_pem: None,
             request_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             tcp_user_timeout: Duration::from_secs(15),
@@ -158,6 +161,8 @@ impl CloudApi {
         if !config.system_proxy {
             builder = builder.no_proxy();
         }
+        let further = config.further_roots_pem.as_deref().unwrap_or_default();
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(further)?);
         if prefix.scheme() == "http" {
             // No TLS, so no root certificates: small images that talk to a mock have none.
             builder = builder.tls_certs_only([]);

@@ -92,6 +92,7 @@ impl Config {
         let access_token = keep(self.access_token.required(), &mut problems);
         let app_secret = keep(self.app_secret.resolve(), &mut problems).flatten();
         let verify_token = keep(self.verify_token.resolve(), &mut problems).flatten();
+        let further_roots = keep(self.further_roots(), &mut problems).unwrap_or_default();
         let faults = keep(self.fault_profile(), &mut problems);
         let webhooks = keep(self.webhook_settings(), &mut problems);
 
@@ -110,10 +111,11 @@ impl Config {
         }
         match (access_token, faults, webhooks) {
             (Some(access_token), Some(faults), Some(mut webhooks)) if problems.is_empty() => {
-                webhooks.app_secret = app_secret.map(|secret| secret.expose_secret().to_owned());
+                webhooks.app_secret = app_secret.map(|secret| secret.expose_secret().into());
                 Ok(MockSettings {
                     access_token,
                     verify_token,
+                    further_roots,
                     seed: self.seed,
                     throughput: self.throughput,
                     faults,
@@ -122,6 +124,12 @@ impl Config {
             }
             _ => Err(problems),
         }
+    }
+
+    fn further_roots(&self) -> Result<Vec<reqwest::Certificate>, ConfigProblem> {
+        let pem = self.runtime.trusted_roots.pem()?.unwrap_or_default();
+        reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| ConfigProblem::new("TLS_CA_FILE", error.to_string(), "PEM certificates"))
     }
 
     fn fault_profile(&self) -> Result<FaultProfile, ConfigProblem> {

@@ -79,7 +79,7 @@ impl DemoArgs {
 
 /// Runs the demo.
 pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), Failure> {
-    let mock = Mock::new(&args.whatsapp_mock_url)?;
+    let mock = Mock::new(&args.whatsapp_mock_url, context.further_roots.as_deref())?;
     let prepared = prepare::prepare(context, &mock, &args).await?;
     tell(&format!("campaign {} is scheduled for now", prepared.campaign));
 

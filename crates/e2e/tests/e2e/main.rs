@@ -6,3 +6,4 @@ mod journey;
 mod memory;
 mod rate;
 mod start;
+mod tls;
