@@ -26,6 +26,7 @@ pub mod messages;
 pub mod phone_numbers;
 pub mod reports;
 pub mod requests;
+pub mod roles;
 pub mod rounds;
 pub mod suppressions;
 pub mod templates;

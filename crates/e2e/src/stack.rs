@@ -168,6 +168,17 @@ impl Stack {
         }
     }
 
+    /// Every process.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceProcess> {
+        let mocks = [&self.erp, &self.whatsapp];
+        let engine = self
+            .schedulers
+            .iter()
+            .chain(&self.senders)
+            .chain(&self.messengers);
+        mocks.into_iter().chain(engine)
+    }
+
     /// Calls the REST API of the first scheduler; anything but success panics.
     pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.try_api(method.clone(), path, body).await;

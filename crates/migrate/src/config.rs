@@ -9,6 +9,15 @@ campaign_runtime::secret!(
     pub DatabaseUrl: "DATABASE_URL", "database-url"
 );
 
+campaign_runtime::secret!(
+    /// Password of SCHEDULER_DATABASE_ROLE, which is then made if it is missing
+    pub SchedulerPassword: "SCHEDULER_DATABASE_PASSWORD", "scheduler-database-password"
+);
+campaign_runtime::secret!(
+    /// Password of SENDER_DATABASE_ROLE, which is then made if it is missing
+    pub SenderPassword: "SENDER_DATABASE_PASSWORD", "sender-database-password"
+);
+
 /// Applies the migrations, creates the first admin key, and exits
 #[derive(Debug, Clone, Parser)]
 #[command(name = "migrate", version)]
@@ -25,6 +34,34 @@ pub struct Config {
     /// printed, once
     #[arg(long, env = "ADMIN_KEY_FILE", value_name = "PATH")]
     pub admin_key_file: Option<PathBuf>,
+
+    /// Role of Postgres that gets exactly the rights of scheduler-svc
+    #[arg(
+        long,
+        env = "SCHEDULER_DATABASE_ROLE",
+        value_name = "ROLE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub scheduler_database_role: String,
+
+    /// The role's password.
+    #[command(flatten)]
+    pub scheduler_database_password: SecretSetting<SchedulerPassword>,
+
+    /// Role of Postgres that gets exactly the rights of sender-svc
+    #[arg(
+        long,
+        env = "SENDER_DATABASE_ROLE",
+        value_name = "ROLE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub sender_database_role: String,
+
+    /// The role's password.
+    #[command(flatten)]
+    pub sender_database_password: SecretSetting<SenderPassword>,
 
     /// Also create an account, templates and phone numbers for development
     #[arg(long, env = "DEV_DATA", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,

@@ -3,4 +3,5 @@
 mod decisions;
 mod fixture;
 mod reporting;
+mod rights;
 mod statements;

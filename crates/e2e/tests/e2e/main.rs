@@ -3,6 +3,7 @@
 mod crowd;
 mod decisions;
 mod journey;
+mod least_rights;
 mod memory;
 mod rate;
 mod start;
