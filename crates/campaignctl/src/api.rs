@@ -80,12 +80,15 @@ impl Client {
         further_roots: Option<&[u8]>,
     ) -> Result<Self, Failure> {
         let wrong = || {
+            // What stands before an @ may be a password.
+            let shown = base.rsplit('@').next().unwrap_or_default();
             Failure::Usage(format!(
-                "{setting}: found {base:?}; expected an http:// or https:// URL"
+                "{setting}: found {shown:?}; expected an http:// or https:// URL without credentials"
             ))
         };
         let base = Url::parse(base).map_err(|_| wrong())?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+        let has_credentials = !base.username().is_empty() || base.password().is_some();
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || has_credentials {
             return Err(wrong());
         }
         let local = |error: reqwest::Error| Failure::Local(error.to_string());

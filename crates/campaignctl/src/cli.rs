@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     #[arg(
         long,
         env = "API_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8080",
         value_name = "URL",
         global = true

@@ -7,4 +7,4 @@ mod report;
 mod stack;
 
 pub use report::Report;
-pub use stack::{LANE, Ports, Servers, Stack, StackOptions};
+pub use stack::{ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Ports, Servers, Stack, StackOptions, VERIFY_TOKEN};

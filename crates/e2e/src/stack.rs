@@ -9,10 +9,14 @@ use testkit::{Database, Postgres, Redis, ServiceProcess, free_port, wait_for_ok}
 
 /// The development number that sends 1,000 a second.
 pub const LANE: &str = "106540352242922";
-const ERP_KEY: &str = "e2e-erp-key";
-const ACCESS_TOKEN: &str = "e2e-access-token";
-const APP_SECRET: &str = "e2e-app-secret";
-const VERIFY_TOKEN: &str = "e2e-verify-token";
+/// Opens the ERP.
+pub const ERP_KEY: &str = "e2e-erp-key";
+/// Opens WhatsApp.
+pub const ACCESS_TOKEN: &str = "e2e-access-token";
+/// Signs webhooks.
+pub const APP_SECRET: &str = "e2e-app-secret";
+/// Verifies where webhooks go.
+pub const VERIFY_TOKEN: &str = "e2e-verify-token";
 
 /// How many of each service run, and how.
 #[derive(Debug, Clone)]
@@ -97,8 +101,10 @@ pub struct Stack {
     pub erp: ServiceProcess,
     /// The mock of the Cloud API.
     pub whatsapp: ServiceProcess,
+    environment: Environment,
     http: reqwest::Client,
-    api_key: String,
+    /// The first admin key.
+    pub api_key: String,
     /// Its database.
     pub database: Database,
 }
@@ -114,15 +120,12 @@ impl Stack {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let Servers { redis, database } = servers;
-        let environment = environment(&options, &redis, &database);
-        let of = |program: &str| {
-            let own = options.environment_of.iter().filter(|(of, ..)| *of == program);
-            let own: Vec<_> = own.map(|(_, name, value)| (*name, value.as_str())).collect();
-            let all = environment.iter().map(|(name, value)| (*name, value.as_str()));
-            all.chain(own).collect::<Vec<_>>()
+        let environment = Environment {
+            of_all: environment(&options, &redis, &database),
+            of_one: options.environment_of.clone(),
         };
-        let api_key = migrate(of("migrate")).await;
-        let service = |name: &str| ServiceProcess::options(name).envs(of(name));
+        let api_key = migrate(environment.of("migrate")).await;
+        let service = |name: &str| ServiceProcess::options(name).envs(environment.of(name));
         let ports = options.ports;
         let erp = service("erp-mock-svc").port(ports.erp).start();
         let whatsapp = service("whatsapp-mock-svc").port(ports.whatsapp).start();
@@ -145,6 +148,7 @@ impl Stack {
             messengers,
             erp,
             whatsapp,
+            environment,
             http,
             api_key,
             database,
@@ -166,6 +170,11 @@ impl Stack {
         for service in services {
             service.wait_ready().await;
         }
+    }
+
+    /// The environment that a program runs in.
+    pub fn environment_of(&self, program: &str) -> Vec<(&'static str, &str)> {
+        self.environment.of(program)
     }
 
     /// Every process.
@@ -325,6 +334,21 @@ impl Stack {
             }
         })
         .await;
+    }
+}
+
+/// What the programs are told.
+struct Environment {
+    of_all: Vec<(&'static str, String)>,
+    of_one: Vec<(&'static str, &'static str, String)>,
+}
+
+impl Environment {
+    fn of(&self, program: &str) -> Vec<(&'static str, &str)> {
+        let own = self.of_one.iter().filter(|(of, ..)| *of == program);
+        let own = own.map(|(_, name, value)| (*name, value.as_str()));
+        let all = self.of_all.iter().map(|(name, value)| (*name, value.as_str()));
+        all.chain(own).collect()
     }
 }
 

@@ -54,7 +54,12 @@ pub struct Config {
     verify_token: SecretSetting<VerifyToken>,
 
     /// Where the WhatsApp Cloud API is
-    #[arg(long, env = "WHATSAPP_BASE_URL", default_value = "http://127.0.0.1:8084")]
+    #[arg(
+        long,
+        env = "WHATSAPP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8084"
+    )]
     whatsapp_base_url: String,
 
     /// Version of the Graph API

@@ -51,7 +51,12 @@ pub struct Config {
     pub stream_prefix: String,
 
     /// Address of the ERP; /v1/customers comes after it
-    #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
+    #[arg(
+        long,
+        env = "ERP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8083"
+    )]
     pub erp_base_url: String,
 
     /// The ERP's key.

@@ -36,7 +36,12 @@ pub struct Config {
     erp_api_key: SecretSetting<ErpApiKey>,
 
     /// Where the ERP is; /v1/customers comes after it
-    #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
+    #[arg(
+        long,
+        env = "ERP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8083"
+    )]
     erp_base_url: String,
 
     /// Most requests a second to the ERP, by this replica

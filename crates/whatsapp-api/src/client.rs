@@ -88,7 +88,7 @@ pub enum ClientError {
     /// The base URL is not one.
     #[error("the WhatsApp base URL {found:?} is not an http(s) URL without a query: {reason}")]
     BaseUrl {
-        /// As configured.
+        /// As configured, without credentials.
         found: String,
         /// What is wrong with it.
         reason: String,
@@ -277,7 +277,8 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
 
 fn prefix(base_url: &str, version: &str) -> Result<Url, ClientError> {
     let refuse = |reason: &str| ClientError::BaseUrl {
-        found: base_url.to_owned(),
+        // What stands before an @ may be a password.
+        found: base_url.rsplit('@').next().unwrap_or_default().to_owned(),
         reason: reason.to_owned(),
     };
     let mut url = Url::parse(base_url).map_err(|error| refuse(&error.to_string()))?;
@@ -407,6 +408,8 @@ mod tests {
         for base in ["", "h:1", "ftp://h", "http://h?x=1", "http://u:p@h"] {
             assert_eq!(prefix_of(base), None, "{base:?}");
         }
+        let error = prefix("http://user:tell-no-one@h", "v25.0").expect_err("it has credentials");
+        assert!(!error.to_string().contains("tell-no-one"), "{error}");
         for version in ["", "25.0", "v25", "v25.", "v25.0/x", "va.b"] {
             assert!(prefix("http://h", version).is_err(), "{version:?}");
         }

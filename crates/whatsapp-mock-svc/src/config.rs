@@ -42,7 +42,7 @@ pub struct Config {
 
     /// Where statuses are posted to, such as http://127.0.0.1:8081/webhooks/whatsapp; without it there
     /// are none until PUT /mock/webhooks gives one
-    #[arg(long, env = "WEBHOOK_URL")]
+    #[arg(long, env = "WEBHOOK_URL", hide_env_values = true)]
     pub webhook_url: Option<String>,
 
     /// Every answer waits this many milliseconds
@@ -65,7 +65,7 @@ pub struct Config {
 
     /// Delays and shares of the webhooks, as JSON: see PUT /mock/webhooks. For example
     /// {"read_share":0.6,"repeat_share":0.05,"shuffle":true}
-    #[arg(long, env = "MOCK_WEBHOOKS", default_value = "{}")]
+    #[arg(long, env = "MOCK_WEBHOOKS", hide_env_values = true, default_value = "{}")]
     pub webhooks: String,
 
     /// Repeats every chance: the same messages meet the same faults

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testkit::{Postgres, Redis};
 
-const SERVICES: [&str; 4] = ["scheduler-svc", "sender-svc", "message-svc", "erp-mock-svc"];
+pub(crate) const SERVICES: [&str; 4] = ["scheduler-svc", "sender-svc", "message-svc", "erp-mock-svc"];
 const PEOPLE: (&str, &str) = ("admin", "password-of-admin");
 
-fn password(user: &str) -> String {
+/// Of a user of Redis, or of a role of Postgres.
+pub(crate) fn password(user: &str) -> String {
     format!("password-of-{user}")
 }
 
@@ -30,7 +31,8 @@ fn acl_file(folder: &Path) -> PathBuf {
     file
 }
 
-async fn start(options: StackOptions) -> Stack {
+/// A system whose services have a user and a role each.
+pub(crate) async fn start(options: StackOptions) -> Stack {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::options()
         .append_only()

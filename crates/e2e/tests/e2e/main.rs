@@ -6,5 +6,7 @@ mod journey;
 mod least_rights;
 mod memory;
 mod rate;
+mod replay;
+mod secrets;
 mod start;
 mod tls;
