@@ -90,3 +90,21 @@ impl ServiceConfig for Config {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::parse_from([
+            "erp-mock-svc",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--erp-api-key=tell-no-one",
+        ]);
+        for shown in [format!("{config:?}"), format!("{:?}", config.redis())] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
+    }
+}

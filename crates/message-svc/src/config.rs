@@ -312,6 +312,20 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_no_secret() {
+        let config = <Config as clap::Parser>::parse_from([
+            "message-svc",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--whatsapp-access-token=tell-no-one",
+            "--whatsapp-app-secret=tell-no-one",
+            "--whatsapp-verify-token=tell-no-one",
+        ]);
+        for shown in [format!("{config:?}"), format!("{:?}", config.redis())] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
+    }
+
+    #[test]
     fn each_broken_relation_and_every_other_problem_is_listed() {
         let found = problems(&[
             "--http-timeout-ms=5000",

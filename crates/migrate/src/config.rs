@@ -73,3 +73,21 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub connect_timeout_seconds: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::parse_from([
+            "migrate",
+            "--database-url=postgres://u:tell-no-one@h/d",
+            "--scheduler-database-password=tell-no-one",
+            "--sender-database-password=tell-no-one",
+        ]);
+        for shown in [format!("{config:?}")] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
+    }
+}

@@ -162,3 +162,28 @@ impl ServiceConfig for Config {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::parse_from([
+            "sender-svc",
+            "--database-url=postgres://u:tell-no-one@h/d",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--erp-api-key=tell-no-one",
+            "--otel-exporter-otlp-endpoint=http://u:tell-no-one@h/",
+        ]);
+        for shown in [
+            format!("{config:?}"),
+            format!("{:?}", config.postgres()),
+            format!("{:?}", config.redis()),
+            format!("{:?}", config.erp()),
+        ] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
+    }
+}

@@ -191,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_no_secret() {
+        let config = parse(&[
+            "--whatsapp-access-token=tell-no-one",
+            "--whatsapp-app-secret=tell-no-one",
+            "--whatsapp-verify-token=tell-no-one",
+        ]);
+        let config = config.expect("right");
+        for shown in [format!("{config:?}"), format!("{:?}", config.settings())] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
+    }
+
+    #[test]
     fn every_problem_names_its_setting() {
         let failure = parse(&["--webhook-url=x", r#"--faults={"hang":2}"#, "--webhooks=[1"]);
         let Err(ParseFailure::Problems(problems)) = failure else {
