@@ -29,7 +29,7 @@ pub async fn require_safe_settings(streams: &Streams, grace: Duration) -> Result
     }
     let mut problems = settings.problems();
     if settings.replicas > 0 {
-        problems.extend(lag_problem(&longest_lag(&mut connection).await?, grace));
+        problems.extend(lag_problem(longest_lag(&mut connection).await?, grace));
     }
     if problems.is_empty() {
         Ok(())
@@ -56,7 +56,7 @@ async fn longest_lag(connection: &mut deadpool_redis::Connection) -> Result<Opti
     }
 }
 
-fn lag_problem(lag: &Option<u64>, grace: Duration) -> Option<String> {
+fn lag_problem(lag: Option<u64>, grace: Duration) -> Option<String> {
     let lag = lag.filter(|lag| *lag == 0 || *lag >= grace.as_secs())?;
     Some(format!(
         "Redis has min-replicas-max-lag {lag}; it must be between 1 and {}, under the grace period",
@@ -137,7 +137,7 @@ mod tests {
             (Some(0), true),
             (None, false),
         ] {
-            assert_eq!(lag_problem(&lag, grace).is_some(), wrong, "{lag:?}");
+            assert_eq!(lag_problem(lag, grace).is_some(), wrong, "{lag:?}");
         }
     }
 }

@@ -132,9 +132,8 @@ async fn try_role(of: RoleOf, own: &[&str], foreign: &[&str]) {
     };
     let mut tried = 0;
     for Statement { name, sql } in statements.iter().filter(is_own) {
-        let parameters = (1..)
-            .take_while(|number| sql.contains(&format!("${number}")))
-            .count();
+        let is_used = |number: &usize| sql.contains(&format!("${number}"));
+        let parameters = (1..100).take_while(is_used).count();
         let nulls = vec!["NULL"; parameters].join(", ");
         let arguments = if nulls.is_empty() {
             nulls
