@@ -4,7 +4,7 @@
 //! [`ServiceConfig::problems`] what a single value's type cannot say. A person who starts a service
 //! with three wrong settings is told of three, not of one at a time.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, time::Duration};
+use std::{collections::HashSet, ffi::OsString, fmt, net::SocketAddr, time::Duration};
 
 use clap::{
     ArgAction, Command,
@@ -13,7 +13,7 @@ use clap::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::{http_settings::HttpSettings, telemetry::TraceSettings};
+use crate::{http_settings::HttpSettings, telemetry::TraceSettings, trusted_roots::TrustedRoots};
 
 /// The longest shutdown deadline: orchestrators do not wait for more.
 const MAX_SHUTDOWN_DEADLINE_MS: u64 = 10 * 60 * 1000;
@@ -103,6 +103,10 @@ pub struct RuntimeArgs {
     #[command(flatten)]
     pub http: HttpSettings,
 
+    /// Whom TLS connections trust
+    #[command(flatten)]
+    pub trusted_roots: TrustedRoots,
+
     /// Where traces are exported to, and which
     #[command(flatten)]
     pub traces: TraceSettings,
@@ -126,6 +130,7 @@ impl RuntimeArgs {
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = self.traces.problems();
         problems.extend(self.http.problems());
+        problems.extend(self.trusted_roots.pem().err());
         if let Err(error) = EnvFilter::builder().parse(&self.rust_log) {
             problems.push(ConfigProblem::new(
                 "RUST_LOG",
@@ -207,6 +212,9 @@ pub fn parse<C: ServiceConfig>(
                 .filter(|problem| rejected.iter().all(|bad| bad.setting != problem.setting))
                 .map(|problem| problem.to_string()),
         );
+        // What several settings need is checked with each of them.
+        let mut told = HashSet::new();
+        problems.retain(|problem| told.insert(problem.clone()));
     }
     match parsed {
         Some(config) if problems.is_empty() => Ok(config),

@@ -31,6 +31,7 @@ mod server;
 mod shutdown;
 mod telemetry;
 mod trace_context;
+mod trusted_roots;
 mod write_timeout;
 
 pub use config::{ConfigProblem, LogFormat, ParseFailure, RuntimeArgs, ServiceConfig, parse};
@@ -47,3 +48,4 @@ pub use server::CLIENT_IDLE_TIMEOUT;
 pub use shutdown::{DEFAULT_DEADLINE, Shutdown};
 pub use telemetry::{Telemetry, TraceSettings};
 pub use trace_context::{current_trace_context, link_only, link_to};
+pub use trusted_roots::TrustedRoots;

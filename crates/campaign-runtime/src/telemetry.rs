@@ -5,7 +5,7 @@
 //! than the log's filter. Spans are sent in batches by a thread of their own, so a slow or missing
 //! receiver never slows the service: what does not fit the queue is dropped.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
 use anyhow::Context;
 use opentelemetry::{KeyValue, trace::TracerProvider};
@@ -41,14 +41,14 @@ const TRACES: &str = "Traces";
 /// (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>). The
 /// exporter also reads `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TIMEOUT`,
 /// `OTEL_RESOURCE_ATTRIBUTES` and the `OTEL_BSP_*` limits itself.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct TraceSettings {
     /// Base URL of an OTLP/HTTP receiver; without one, nothing is exported
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", help_heading = TRACES, value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, help_heading = TRACES, value_name = "URL")]
     pub otel_exporter_otlp_endpoint: Option<String>,
 
     /// URL that traces are posted to, instead of the base URL and /v1/traces
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", help_heading = TRACES, value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", hide_env_values = true, help_heading = TRACES, value_name = "URL")]
     pub otel_exporter_otlp_traces_endpoint: Option<String>,
 
     /// Turn the export off whatever the endpoints say: `true` or `false`
@@ -71,6 +71,18 @@ pub struct TraceSettings {
     /// Share of traces that the sampler `traceidratio` takes, from 0 to 1 [default: 0.01]
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", help_heading = TRACES, value_name = "RATIO")]
     pub otel_traces_sampler_arg: Option<String>,
+}
+
+/// Without the endpoints: what stands before an @ may be a password.
+impl fmt::Debug for TraceSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TraceSettings")
+            .field("otel_service_name", &self.otel_service_name)
+            .field("otel_traces_sampler", &self.otel_traces_sampler)
+            .field("otel_traces_sampler_arg", &self.otel_traces_sampler_arg)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TraceSettings {
@@ -105,7 +117,7 @@ impl TraceSettings {
             if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
                 problems.push(ConfigProblem::new(
                     setting,
-                    format!("`{url}`"),
+                    format!("`{}`", url.rsplit('@').next().unwrap_or_default()),
                     "a URL that begins with http:// or https://",
                 ));
             }

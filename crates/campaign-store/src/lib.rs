@@ -26,6 +26,7 @@ pub mod messages;
 pub mod phone_numbers;
 pub mod reports;
 pub mod requests;
+pub mod roles;
 pub mod rounds;
 pub mod suppressions;
 pub mod templates;
@@ -40,7 +41,7 @@ pub use migrator::{
     PARTITION_MONTHS_AHEAD, ensure_partitions, lock_first_setup, migrate, pending_migrations,
     require_migrated, schema_fingerprint,
 };
-pub use pool::{Connection, LONG_WORK, PoolConfig, Store, Transaction, check_url, commit, in_time};
+pub use pool::{Connection, LONG_WORK, PoolConfig, Store, Transaction, commit, in_time};
 
 /// What every function of this crate returns.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,6 +1,7 @@
 //! The pool of connections, each with its timeouts set.
 
 use crate::{Result, StoreError};
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,7 +15,9 @@ pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     /// `postgres://user:password@host:port/database`, with `sslmode` and `sslrootcert` as usual.
-    pub url: String,
+    pub url: SecretString,
+    /// PEM certificates of authorities that TLS trusts besides the system's, unless the URL has `sslrootcert`.
+    pub further_roots_pem: Option<Vec<u8>>,
     /// Shown in `pg_stat_activity`.
     pub application_name: &'static str,
     /// Most connections at once.
@@ -31,7 +34,8 @@ impl PoolConfig {
     /// Settings that suit a service.
     pub fn new(url: impl Into<String>, application_name: &'static str) -> Self {
         Self {
-            url: url.into(),
+            url: SecretString::from(url.into()),
+            further_roots_pem: None,
             application_name,
             max_connections: 8,
             statement_timeout: Duration::from_secs(30),
@@ -44,8 +48,16 @@ impl PoolConfig {
 impl PoolConfig {
     /// Answers whether the URL can be read, without connecting.
     pub fn check(&self) -> Result<()> {
-        PgConnectOptions::from_str(&self.url)?;
-        Ok(())
+        self.address().map(|_| ())
+    }
+
+    fn address(&self) -> Result<PgConnectOptions> {
+        let url = self.url.expose_secret();
+        let options = PgConnectOptions::from_str(url)?;
+        Ok(match &self.further_roots_pem {
+            Some(further) if !url.contains("sslrootcert=") => options.ssl_root_cert_from_pem(further.clone()),
+            _ => options,
+        })
     }
 }
 
@@ -66,7 +78,8 @@ impl Store {
     /// # Errors
     /// When the URL cannot be read.
     pub fn lazy(config: &PoolConfig) -> Result<Self> {
-        let options = PgConnectOptions::from_str(&config.url)?
+        let options = config
+            .address()?
             .application_name(config.application_name)
             .options([
                 ("statement_timeout", milliseconds(config.statement_timeout)),
@@ -151,12 +164,6 @@ pub fn in_time<T, E: From<StoreError>>(
 /// Makes a transaction's writes stand.
 pub async fn commit(transaction: Transaction) -> Result<()> {
     Ok(transaction.commit().await?)
-}
-
-/// Checks that a URL can be read, without connecting.
-pub fn check_url(url: &str) -> Result<()> {
-    PgConnectOptions::from_str(url)?;
-    Ok(())
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -1,14 +1,16 @@
 //! Connections: a pool for short commands, and dedicated ones for blocking reads and for the lanes.
 
 use crate::keys::Keys;
+use crate::roots;
 use crate::{Result, StreamsError};
 use deadpool_redis::{Manager, Pool, Runtime};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisFuture,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    RedisFuture, RedisResult, TlsCertificates, Value,
 };
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
     /// `redis://` or `rediss://`, with user, password and database as usual.
-    pub url: String,
+    pub url: SecretString,
+    /// PEM certificates of authorities that `rediss://` trusts besides the system's.
+    pub further_roots_pem: Option<Vec<u8>>,
     /// Stands before every key; empty outside tests.
     pub prefix: String,
     /// Most pooled connections.
@@ -31,12 +35,37 @@ impl RedisConfig {
     /// Settings that suit a service.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
-            url: url.into(),
+            url: SecretString::from(url.into()),
+            further_roots_pem: None,
             prefix: String::new(),
             pool_size: 8,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
         }
+    }
+
+    /// Checks that the URL can be read, without connecting.
+    ///
+    /// # Errors
+    /// When it cannot. The error may quote parts of the URL.
+    pub fn check(&self) -> Result<()> {
+        connection_info(self.url.expose_secret()).map(|_| ())
+    }
+
+    /// The client, which connects to nothing yet. Its addresses carry what TLS needs.
+    fn client(&self) -> Result<Client> {
+        let info = connection_info(self.url.expose_secret())?;
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        Ok(match &self.further_roots_pem {
+            Some(further) if is_tls => Client::build_with_tls(
+                info,
+                TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(roots::with_system(further)),
+                },
+            )?,
+            _ => Client::open(info)?,
+        })
     }
 }
 
@@ -64,8 +93,9 @@ impl Streams {
     /// # Errors
     /// When the URL cannot be read.
     pub fn lazy(config: RedisConfig) -> Result<Self> {
-        let info = connection_info(&config.url)?;
-        let manager = Manager::new_with_config(info.clone(), async_config(&config, Duration::ZERO))?;
+        let client = config.client()?;
+        let info = client.get_connection_info().clone();
+        let manager = Manager::new_with_config(info, async_config(&config, Duration::ZERO))?;
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
             .wait_timeout(Some(config.response_timeout))
@@ -75,7 +105,7 @@ impl Streams {
             .build()
             .map_err(|error| StreamsError::Pool(error.to_string()))?;
         Ok(Self {
-            client: Client::open(info)?,
+            client,
             pool,
             keys: Keys::new(config.prefix.clone()),
             config,
@@ -176,11 +206,6 @@ impl ConnectionLike for ManagedConnection {
     fn get_db(&self) -> i64 {
         self.current().get_db()
     }
-}
-
-/// Checks that a URL can be read, without connecting.
-pub fn check_url(url: &str) -> Result<()> {
-    connection_info(url).map(|_| ())
 }
 
 fn connection_info(url: &str) -> Result<ConnectionInfo> {

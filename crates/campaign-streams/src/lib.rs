@@ -20,11 +20,12 @@ mod keys;
 pub mod lane;
 mod producer;
 mod requirements;
+mod roots;
 mod stream_id;
 pub mod ticks;
 pub mod wake;
 
-pub use connection::{RedisConfig, Streams, check_url};
+pub use connection::{RedisConfig, Streams};
 pub use consumer::{Consumer, ConsumerConfig, Delivery, Verdict};
 pub use entry::Traced;
 pub use error::StreamsError;

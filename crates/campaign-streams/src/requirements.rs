@@ -7,31 +7,30 @@ use std::time::Duration;
 /// Checks the settings that the promises rest on: nothing may be evicted, and where there are replicas,
 /// a primary that lost them must stop taking writes before `grace` is over.
 ///
+/// What matters is asked by `INFO`, which every user of a Redis may be allowed. Only how long a primary may do
+/// without its replicas is in its configuration.
+///
 /// # Errors
-/// [`StreamsError::UnsafeSettings`] says which setting is wrong and what would be right. A server that
-/// does not let its settings be read (some managed ones do not) passes with a warning.
+/// [`StreamsError::UnsafeSettings`] says which setting is wrong and what would be right. A server that does
+/// not say (some managed ones do not, nor one whose user may not ask) passes with a warning.
 pub async fn require_safe_settings(streams: &Streams, grace: Duration) -> Result<()> {
     let mut connection = streams.pooled().await?;
-    let settings: HashMap<String, String> = match redis::cmd("CONFIG")
-        .arg("GET")
-        .arg("maxmemory-policy")
-        .arg("min-replicas-to-write")
-        .arg("min-replicas-max-lag")
-        .query_async(&mut connection)
-        .await
-    {
-        Ok(settings) => settings,
-        Err(error) if error.is_io_error() || error.is_timeout() => return Err(error.into()),
-        Err(error) => {
-            tracing::warn!(%error, "the settings of Redis cannot be read; make sure that maxmemory-policy is noeviction");
-            return Ok(());
-        }
-    };
-    let replicas: String = redis::cmd("INFO")
-        .arg("replication")
-        .query_async(&mut connection)
-        .await?;
-    let problems = problems(&settings, connected_replicas(&replicas), grace);
+    let mut info = String::new();
+    for section in ["memory", "replication"] {
+        let told: String = redis::cmd("INFO")
+            .arg(section)
+            .query_async(&mut connection)
+            .await?;
+        info.push_str(&told);
+    }
+    let settings = Settings::read(&info);
+    if settings.policy.is_none() {
+        tracing::warn!("Redis does not tell its maxmemory-policy; make sure that it is noeviction");
+    }
+    let mut problems = settings.problems();
+    if settings.replicas > 0 {
+        problems.extend(lag_problem(longest_lag(&mut connection).await?, grace));
+    }
     if problems.is_empty() {
         Ok(())
     } else {
@@ -39,59 +38,106 @@ pub async fn require_safe_settings(streams: &Streams, grace: Duration) -> Result
     }
 }
 
-fn connected_replicas(info: &str) -> u32 {
-    info.lines()
-        .find_map(|line| line.strip_prefix("connected_slaves:")?.trim().parse().ok())
-        .unwrap_or(0)
+/// `min-replicas-max-lag`, where the server and its user say so.
+async fn longest_lag(connection: &mut deadpool_redis::Connection) -> Result<Option<u64>> {
+    const SETTING: &str = "min-replicas-max-lag";
+    let told: redis::RedisResult<HashMap<String, String>> = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg(SETTING)
+        .query_async(connection)
+        .await;
+    match told {
+        Ok(settings) => Ok(settings.get(SETTING).and_then(|lag| lag.parse().ok())),
+        Err(error) if error.is_io_error() || error.is_timeout() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "Redis has replicas and does not tell its {SETTING}; make sure that it is under the grace period");
+            Ok(None)
+        }
+    }
 }
 
-fn problems(settings: &HashMap<String, String>, replicas: u32, grace: Duration) -> Vec<String> {
-    let number = |name: &str| settings.get(name).and_then(|value| value.parse::<u64>().ok());
-    let mut problems = Vec::new();
-    if let Some(policy) = settings
-        .get("maxmemory-policy")
-        .filter(|policy| *policy != "noeviction")
-    {
-        problems.push(format!(
-            "Redis has maxmemory-policy {policy}; it must be noeviction, or it drops queued messages"
-        ));
+fn lag_problem(lag: Option<u64>, grace: Duration) -> Option<String> {
+    let lag = lag.filter(|lag| *lag == 0 || *lag >= grace.as_secs())?;
+    Some(format!(
+        "Redis has min-replicas-max-lag {lag}; it must be between 1 and {}, under the grace period",
+        grace.as_secs().saturating_sub(1)
+    ))
+}
+
+/// What `INFO` says of the settings.
+#[derive(Debug, PartialEq, Eq)]
+struct Settings {
+    policy: Option<String>,
+    replicas: u32,
+    /// Whether a primary stops taking writes without them. Redis counts the good replicas only then.
+    needs_replicas: bool,
+}
+
+impl Settings {
+    fn read(info: &str) -> Self {
+        let field = |name: &str| {
+            let mut lines = info.lines();
+            lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+        };
+        Self {
+            policy: field("maxmemory_policy"),
+            replicas: field("connected_slaves")
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(0),
+            needs_replicas: field("min_slaves_good_slaves").is_some(),
+        }
     }
-    if replicas > 0 {
-        if number("min-replicas-to-write") == Some(0) {
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(policy) = self.policy.as_ref().filter(|policy| *policy != "noeviction") {
+            problems.push(format!(
+                "Redis has maxmemory-policy {policy}; it must be noeviction, or it drops queued messages"
+            ));
+        }
+        if self.replicas > 0 && !self.needs_replicas {
             problems.push(
-                "Redis has replicas and min-replicas-to-write 0; it must be at least 1, or a cut-off primary goes on"
+                "Redis has replicas and min-replicas-to-write or min-replicas-max-lag 0; they must be at least 1, \
+                 or a cut-off primary goes on"
                     .to_owned(),
             );
         }
-        if let Some(lag) = number("min-replicas-max-lag").filter(|lag| *lag == 0 || *lag >= grace.as_secs()) {
-            problems.push(format!(
-                "Redis has min-replicas-max-lag {lag}; it must be between 1 and {}, under the grace period",
-                grace.as_secs().saturating_sub(1)
-            ));
-        }
+        problems
     }
-    problems
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(policy: &str, replicas: &str, lag: &str) -> HashMap<String, String> {
-        [
-            ("maxmemory-policy", policy),
-            ("min-replicas-to-write", replicas),
-            ("min-replicas-max-lag", lag),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    #[test]
+    fn unsafe_settings_are_named() {
+        let problems = |info: &str| Settings::read(info).problems().len();
+        assert_eq!(
+            problems("maxmemory_policy:noeviction\r\nconnected_slaves:0\r\n"),
+            0
+        );
+        assert_eq!(
+            problems("maxmemory_policy:allkeys-lru\r\nconnected_slaves:0\r\n"),
+            1
+        );
+        let two = "maxmemory_policy:noeviction\r\nconnected_slaves:2\r\n";
+        assert_eq!(problems(two), 1);
+        assert_eq!(problems(&format!("{two}min_slaves_good_slaves:2\r\n")), 0);
+        assert_eq!(problems("role:master\r\n"), 0, "what is not told is warned of");
     }
 
     #[test]
-    fn unsafe_settings_are_named() {
+    fn a_primary_must_stop_before_the_grace_is_over() {
         let grace = Duration::from_mins(1);
-        assert!(problems(&settings("noeviction", "0", "10"), 0, grace).is_empty());
-        assert!(problems(&settings("noeviction", "1", "10"), 2, grace).is_empty());
-        assert_eq!(problems(&settings("allkeys-lru", "0", "60"), 1, grace).len(), 3);
+        for (lag, wrong) in [
+            (Some(10), false),
+            (Some(59), false),
+            (Some(60), true),
+            (Some(0), true),
+            (None, false),
+        ] {
+            assert_eq!(lag_problem(lag, grace).is_some(), wrong, "{lag:?}");
+        }
     }
 }

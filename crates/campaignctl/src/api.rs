@@ -77,24 +77,31 @@ impl Client {
         setting: &'static str,
         base: &str,
         key: Option<SecretString>,
+        further_roots: Option<&[u8]>,
     ) -> Result<Self, Failure> {
         let wrong = || {
+            // What stands before an @ may be a password.
+            let shown = base.rsplit('@').next().unwrap_or_default();
             Failure::Usage(format!(
-                "{setting}: found {base:?}; expected an http:// or https:// URL"
+                "{setting}: found {shown:?}; expected an http:// or https:// URL without credentials"
             ))
         };
         let base = Url::parse(base).map_err(|_| wrong())?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+        let has_credentials = !base.username().is_empty() || base.password().is_some();
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || has_credentials {
             return Err(wrong());
         }
+        let local = |error: reqwest::Error| Failure::Local(error.to_string());
+        let roots = reqwest::Certificate::from_pem_bundle(further_roots.unwrap_or_default());
         let http = reqwest::Client::builder()
+            .tls_certs_merge(roots.map_err(local)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(STREAM_SILENCE_MAX)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .build()
-            .map_err(|error| Failure::Local(error.to_string()))?;
+            .map_err(local)?;
         Ok(Self {
             http,
             base,

@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     #[arg(
         long,
         env = "API_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8080",
         value_name = "URL",
         global = true
@@ -53,6 +54,10 @@ pub(crate) struct Settings {
     /// Who asks.
     #[command(flatten)]
     pub(crate) api_key: campaign_runtime::SecretSetting<ApiKey>,
+
+    /// Whom TLS trusts.
+    #[command(flatten)]
+    pub(crate) trusted_roots: campaign_runtime::TrustedRoots,
 
     /// Print the API's JSON exactly as it comes, for programs; problems too
     #[arg(long, global = true)]

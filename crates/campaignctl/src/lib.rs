@@ -29,6 +29,8 @@ use uuid::Uuid;
 pub(crate) struct Context {
     /// The REST API.
     pub(crate) api: api::Client,
+    /// PEM of whom TLS trusts besides the system's authorities.
+    pub(crate) further_roots: Option<Vec<u8>>,
     /// Where answers go.
     pub(crate) output: Output,
     /// The campaign that is being followed, so that whoever interrupts is told that it goes on.
@@ -59,8 +61,19 @@ async fn answer(cli: Cli) -> Result<(), Failure> {
         .api_key
         .resolve()
         .map_err(|problem| Failure::Usage(problem.to_string()))?;
+    let further_roots = settings
+        .trusted_roots
+        .pem()
+        .map_err(|problem| Failure::Usage(problem.to_string()))?;
     let context = Context {
-        api: api::Client::new("the API", "API_URL", &settings.api_url, key)?,
+        api: api::Client::new(
+            "the API",
+            "API_URL",
+            &settings.api_url,
+            key,
+            further_roots.as_deref(),
+        )?,
+        further_roots,
         output,
         followed: OnceLock::new(),
     };

@@ -6,6 +6,7 @@
 //! ([`Reckoning`]). Failures panic with what was seen, since only tests use this.
 
 mod conversation;
+mod environment;
 mod fault;
 mod leftovers;
 mod ports;
@@ -16,8 +17,9 @@ mod trial;
 mod wires;
 
 pub use fault::{Fault, Part};
+pub use ports::Ports;
 pub use reckoning::{Allowed, Pace, Reckoning};
 pub use report::{ACCEPTED_STATES, Report};
-pub use stack::{ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Stack, StackOptions};
+pub use stack::{ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Servers, Stack, StackOptions, VERIFY_TOKEN};
 pub use trial::{GRACE, Plan, Trial, now_ms, say};
 pub use wires::Wire;

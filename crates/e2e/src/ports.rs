@@ -1,20 +1,20 @@
-//! Where the servers and mocks of one system listen.
+//! Where the parts of a system listen.
 
-/// Ports of the loopback interface.
+/// Ports that others must know before the programs run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ports {
-    pub(crate) redis: u16,
-    pub(crate) postgres: u16,
-    /// The `message-svc` that receives the webhooks.
-    pub(crate) messenger: u16,
-    pub(crate) erp: u16,
-    pub(crate) whatsapp: u16,
+pub struct Ports {
+    /// Of the first `message-svc`.
+    pub messenger: u16,
+    /// Of the ERP.
+    pub erp: u16,
+    /// Of WhatsApp.
+    pub whatsapp: u16,
 }
 
-/// The port of `host:port` or of a URL.
-pub(crate) fn port_of(address: &str) -> u16 {
-    let authority = address.split("://").last().unwrap_or(address);
+/// The `host:port` of a URL.
+pub(crate) fn address_of(url: &str) -> String {
+    let authority = url.split("://").last().unwrap_or(url);
     let authority = authority.split('/').next().unwrap_or(authority);
-    let port = authority.rsplit(':').next().and_then(|port| port.parse().ok());
-    port.unwrap_or_else(|| panic!("{address} has a port"))
+    let address = authority.rsplit('@').next().unwrap_or(authority);
+    address.to_owned()
 }

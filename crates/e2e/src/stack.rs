@@ -1,22 +1,24 @@
 //! Starting the system.
 
-use crate::ports::{Ports, port_of};
+use crate::environment::Environment;
+use crate::ports::Ports;
 use crate::wires::{Wire, Wires};
 use reqwest::Method;
 use serde_json::json;
 use std::process::Stdio;
 use std::time::Duration;
-use testkit::{Database, Mode, Postgres, PrivatePostgres, Redis, ServiceOptions, ServiceProcess, free_port};
+use testkit::{Database, Mode, Postgres, PrivatePostgres, Redis, ServiceProcess, free_port};
 
 /// The development number that sends 1,000 a second.
 pub const LANE: &str = "106540352242922";
-/// Opens the mock ERP.
+/// Opens the ERP.
 pub const ERP_KEY: &str = "e2e-erp-key";
-/// Lets one send through the mock of the Cloud API.
+/// Opens WhatsApp.
 pub const ACCESS_TOKEN: &str = "e2e-access-token";
 /// Signs webhooks.
 pub const APP_SECRET: &str = "e2e-app-secret";
-const VERIFY_TOKEN: &str = "e2e-verify-token";
+/// Verifies where webhooks go.
+pub const VERIFY_TOKEN: &str = "e2e-verify-token";
 
 /// How many of each service run, and how.
 #[derive(Debug, Clone)]
@@ -31,11 +33,30 @@ pub struct StackOptions {
     pub customers: u64,
     /// Messages a second of [`LANE`].
     pub throughput_per_second: u32,
-    /// Further environment variables of every service.
+    /// Where `message-svc` (the first), the ERP and WhatsApp listen.
+    pub ports: Ports,
+    /// Further environment variables of every program.
     pub environment: Vec<(&'static str, String)>,
-    /// Whether Postgres is its own too, and a fault proxy lies in every connection, so that all of it can be
-    /// broken.
-    pub breakable: bool,
+    /// Further ones of one program each, named first.
+    pub environment_of: Vec<(&'static str, &'static str, String)>,
+}
+
+/// What a system runs on.
+pub struct Servers {
+    /// Its Redis.
+    pub redis: Redis,
+    /// Its database.
+    pub database: Database,
+}
+
+impl Servers {
+    /// A Redis that keeps everything, and a database of the shared Postgres.
+    pub async fn start() -> Self {
+        Self {
+            redis: Redis::options().append_only().start().await,
+            database: Postgres::start().await.database().await,
+        }
+    }
 }
 
 impl Default for StackOptions {
@@ -46,8 +67,13 @@ impl Default for StackOptions {
             messengers: 1,
             customers: 2_000,
             throughput_per_second: 2_000,
+            ports: Ports {
+                messenger: free_port(),
+                erp: free_port(),
+                whatsapp: free_port(),
+            },
             environment: Vec::new(),
-            breakable: false,
+            environment_of: Vec::new(),
         }
     }
 }
@@ -66,13 +92,15 @@ pub struct Stack {
     pub erp: ServiceProcess,
     /// The mock of the Cloud API.
     pub whatsapp: ServiceProcess,
+    environment: Environment,
     pub(crate) http: reqwest::Client,
     pub(crate) api_key: String,
     breakable: Option<Breakable>,
-    _database: Database,
+    /// Its database.
+    pub database: Database,
 }
 
-/// What only a breakable system has.
+/// What only a breakable system has: a Postgres of its own, and a fault proxy in every connection.
 struct Breakable {
     postgres: PrivatePostgres,
     wires: Wires,
@@ -81,36 +109,35 @@ struct Breakable {
 impl Stack {
     /// Starts everything, and waits until it is ready.
     pub async fn start(options: StackOptions) -> Self {
+        Self::start_on(Servers::start().await, options).await
+    }
+
+    /// As [`Stack::start`], with everything breakable.
+    pub async fn start_breakable(options: StackOptions) -> Self {
+        let redis = Redis::options().append_only().start().await;
+        let postgres = PrivatePostgres::start().await;
+        let database = postgres.database().await;
+        let wires = Wires::start(&redis, &database, options.ports).await;
+        let breakable = Breakable { postgres, wires };
+        Self::assemble(Servers { redis, database }, Some(breakable), options).await
+    }
+
+    /// As [`Stack::start`], on servers that the test has started.
+    pub async fn start_on(servers: Servers, options: StackOptions) -> Self {
+        Self::assemble(servers, None, options).await
+    }
+
+    async fn assemble(servers: Servers, breakable: Option<Breakable>, options: StackOptions) -> Self {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let redis = Redis::options().append_only().start().await;
-        let private = if options.breakable {
-            Some(PrivatePostgres::start().await)
-        } else {
-            None
-        };
-        let database = match &private {
-            Some(postgres) => postgres.database().await,
-            None => Postgres::start().await.database().await,
-        };
-        let api_key = migrate(&database).await;
-        let ports = Ports {
-            redis: port_of(&redis.url()),
-            postgres: port_of(database.url()),
-            messenger: free_port(),
-            erp: free_port(),
-            whatsapp: free_port(),
-        };
-        let breakable = match private {
-            Some(postgres) => Some(Breakable {
-                postgres,
-                wires: Wires::start(&ports).await,
-            }),
-            None => None,
-        };
-        let environment = environment(&options, &redis, &database, &ports);
-        let wires = breakable.as_ref().map(|breakable| &breakable.wires);
-        let service = |name: &str| service(name, &environment, wires);
+        let Servers { redis, database } = servers;
+        let mut environment = Environment::new(&options, &redis, &database);
+        if let Some(breakable) = &breakable {
+            breakable.wires.lead(&mut environment);
+        }
+        let api_key = migrate(environment.of("migrate")).await;
+        let service = |name: &str| ServiceProcess::options(name).envs(environment.of(name));
+        let ports = options.ports;
         let erp = service("erp-mock-svc").port(ports.erp).start();
         let whatsapp = service("whatsapp-mock-svc").port(ports.whatsapp).start();
         let mut messengers = vec![service("message-svc").port(ports.messenger).start()];
@@ -132,10 +159,11 @@ impl Stack {
             messengers,
             erp,
             whatsapp,
+            environment,
             http,
             api_key,
             breakable,
-            _database: database,
+            database,
         };
         stack.wait_ready().await;
         let body = json!({"throughput_per_second": options.throughput_per_second});
@@ -176,6 +204,11 @@ impl Stack {
             .chain(&mut self.messengers)
     }
 
+    /// The environment that a program runs in.
+    pub fn environment_of(&self, program: &str) -> Vec<(&'static str, &str)> {
+        self.environment.of(program)
+    }
+
     /// The Postgres of a breakable system.
     pub fn postgres(&mut self) -> &mut PrivatePostgres {
         &mut self.breakable.as_mut().expect("the system is breakable").postgres
@@ -188,59 +221,12 @@ impl Stack {
     }
 }
 
-fn service(name: &str, environment: &[(&'static str, String)], wires: Option<&Wires>) -> ServiceOptions {
-    environment
-        .iter()
-        .fold(ServiceProcess::options(name), |options, (setting, value)| {
-            let value = wires.map_or_else(|| value.clone(), |wires| wires.lead(name, setting, value));
-            options.env(setting, value)
-        })
-}
-
-fn environment(
-    options: &StackOptions,
-    redis: &Redis,
-    database: &Database,
-    ports: &Ports,
-) -> Vec<(&'static str, String)> {
-    let mut environment = vec![
-        ("DATABASE_URL", database.url().to_owned()),
-        ("REDIS_URL", redis.url().clone()),
-        ("ERP_BASE_URL", format!("http://127.0.0.1:{}", ports.erp)),
-        ("ERP_API_KEY", ERP_KEY.to_owned()),
-        ("ERP_REQUESTS_PER_SECOND", "1000".to_owned()),
-        ("ERP_MOCK_CUSTOMERS", options.customers.to_string()),
-        ("ERP_MOCK_TODAY", "2026-03-01".to_owned()),
-        (
-            "WHATSAPP_BASE_URL",
-            format!("http://127.0.0.1:{}", ports.whatsapp),
-        ),
-        ("WHATSAPP_ACCESS_TOKEN", ACCESS_TOKEN.to_owned()),
-        ("WHATSAPP_APP_SECRET", APP_SECRET.to_owned()),
-        ("WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN.to_owned()),
-        (
-            "WEBHOOK_URL",
-            format!("http://127.0.0.1:{}/webhooks/whatsapp", ports.messenger),
-        ),
-        ("MOCK_LATENCY_MS", "5".to_owned()),
-        ("MOCK_JITTER_MS", "5".to_owned()),
-        ("MOCK_THROUGHPUT", "10000".to_owned()),
-        (
-            "MOCK_WEBHOOKS",
-            r#"{"sent_ms": 20, "delivered_ms": 60, "read_ms": 120}"#.to_owned(),
-        ),
-        ("LANE_LEASE_MS", "2000".to_owned()),
-    ];
-    environment.extend(options.environment.iter().cloned());
-    environment
-}
-
 /// Applies the migrations, makes the development data, and returns the first admin key.
-async fn migrate(database: &Database) -> String {
+async fn migrate(environment: Vec<(&str, &str)>) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let key_file = folder.path().join("api-key");
     let done = tokio::process::Command::new(testkit::built_binary("migrate"))
-        .env("DATABASE_URL", database.url())
+        .envs(environment)
         .env("ADMIN_KEY_FILE", &key_file)
         .env("DEV_DATA", "true")
         .stdin(Stdio::null())

@@ -139,14 +139,14 @@ impl Trial {
         let mut environment: Vec<_> = TIMES.map(|(name, value)| (name, value.to_owned())).into();
         environment.extend(plan.environment.iter().cloned());
         let [schedulers, senders, messengers] = plan.processes;
-        let stack = Stack::start(StackOptions {
+        let stack = Stack::start_breakable(StackOptions {
             schedulers,
             senders,
             messengers,
             customers,
             throughput_per_second: rate,
             environment,
-            breakable: true,
+            ..StackOptions::default()
         })
         .await;
         let campaign = stack.create(plan.campaign.clone()).await;

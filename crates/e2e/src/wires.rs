@@ -1,9 +1,10 @@
 //! The connections between the parts, each with a fault proxy in it.
 
-use crate::ports::Ports;
+use crate::environment::Environment;
+use crate::ports::{Ports, address_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use testkit::{FaultProxy, Mode};
+use testkit::{Database, FaultProxy, Mode, Redis};
 
 /// A connection, named by who opens it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,12 +62,12 @@ impl Wire {
         }
     }
 
-    fn upstream(self, ports: &Ports) -> String {
+    fn upstream(self, redis: &Redis, database: &Database, ports: Ports) -> String {
         let port = match self {
             Self::SchedulerToRedis | Self::SenderToRedis | Self::MessengerToRedis | Self::ErpToRedis => {
-                ports.redis
+                return redis.address();
             }
-            Self::SchedulerToPostgres | Self::SenderToPostgres => ports.postgres,
+            Self::SchedulerToPostgres | Self::SenderToPostgres => return address_of(database.url()),
             Self::SchedulerToErp | Self::SenderToErp => ports.erp,
             Self::MessengerToWhatsapp => ports.whatsapp,
             Self::WhatsappToMessenger => ports.messenger,
@@ -83,25 +84,22 @@ const RESET_FOR: Duration = Duration::from_millis(100);
 pub(crate) struct Wires(BTreeMap<Wire, (FaultProxy, String)>);
 
 impl Wires {
-    pub(crate) async fn start(ports: &Ports) -> Self {
+    pub(crate) async fn start(redis: &Redis, database: &Database, ports: Ports) -> Self {
         let mut wires = BTreeMap::new();
         for wire in Wire::ALL {
-            let upstream = wire.upstream(ports);
+            let upstream = wire.upstream(redis, database, ports);
             wires.insert(wire, (FaultProxy::start(upstream.clone()).await, upstream));
         }
         Self(wires)
     }
 
-    /// The value of `setting` for `service`, which is led through the proxy if there is one for it.
-    pub(crate) fn lead(&self, service: &str, setting: &str, value: &str) -> String {
-        let wire = self
-            .0
-            .iter()
-            .find(|(wire, _)| wire.setting() == (service, setting));
-        wire.map_or_else(
-            || value.to_owned(),
-            |(_, (proxy, upstream))| value.replace(upstream, &proxy.address().to_string()),
-        )
+    /// Tells every program to connect through the proxies.
+    pub(crate) fn lead(&self, environment: &mut Environment) {
+        for (wire, (proxy, upstream)) in &self.0 {
+            let (program, setting) = wire.setting();
+            let through = proxy.address().to_string();
+            environment.change(program, setting, |value| value.replace(upstream, &through));
+        }
     }
 
     /// Disturbs a wire for a while. Then its connections are reset: no network forgets bytes in the middle of

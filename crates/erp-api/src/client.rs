@@ -9,7 +9,7 @@ use campaign_core::segment::Segment;
 use metrics::{counter, histogram};
 use ratelimit::{Ratelimiter, TryWaitError};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Certificate, Client, Url, redirect};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,7 @@ impl ErpClient {
         // A redirect would carry the key to wherever it points, so none is followed.
         let http = Client::builder()
             .default_headers(headers(&config)?)
+            .tls_certs_merge(further_roots(&config)?)
             .timeout(config.timeout)
             .redirect(redirect::Policy::none())
             .build()
@@ -138,6 +139,15 @@ impl std::fmt::Debug for ErpClient {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+fn further_roots(config: &ErpConfig) -> Result<Vec<Certificate>, InvalidErpConfig> {
+    let pem = config.further_roots_pem.as_deref().unwrap_or_default();
+    Certificate::from_pem_bundle(pem).map_err(|error| InvalidErpConfig {
+        setting: "further_roots_pem",
+        found: error.to_string(),
+        expected: "PEM certificates",
+    })
 }
 
 fn headers(config: &ErpConfig) -> Result<HeaderMap, InvalidErpConfig> {

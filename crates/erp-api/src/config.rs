@@ -12,6 +12,8 @@ pub struct ErpConfig {
     pub base_url: String,
     /// Sent as `Authorization: Bearer …`.
     pub api_key: SecretString,
+    /// PEM certificates of authorities that `https://` trusts besides the system's.
+    pub further_roots_pem: Option<Vec<u8>>,
     /// Longest wait for one answer, from connecting to its last byte.
     pub timeout: Duration,
     /// Most requests per second, retries included. Cannot be zero: to the rate limiter beneath, zero
@@ -38,6 +40,7 @@ impl ErpConfig {
         Self {
             base_url: base_url.into(),
             api_key,
+            further_roots_pem: None,
             timeout: Duration::from_secs(30),
             requests_per_second: NonZeroU32::new(20).expect("20 is not zero"),
             max_attempts: NonZeroU32::new(6).expect("6 is not zero"),

@@ -37,6 +37,36 @@ fn good_page() -> ResponseTemplate {
     }))
 }
 
+#[tokio::test]
+async fn an_erp_is_believed_only_if_a_trusted_authority_vouches_for_its_name() {
+    let server = server(good_page(), 1).await;
+    let ca = testkit::PrivateCa::new();
+    let upstream = server.address().to_string();
+    let proxy = testkit::TlsProxy::start(upstream, &ca.certify(&["localhost"])).await;
+    let roots = std::fs::read(ca.file()).expect("the authority's file");
+    let ask = async |host: &str, roots: Option<&[u8]>| {
+        let mut config = config(&format!("https://{host}:{}", proxy.port()));
+        config.further_roots_pem = roots.map(<[u8]>::to_vec);
+        let client = ErpClient::new(config).expect("valid settings");
+        client.page(&Segment::default(), None, 10).await
+    };
+
+    let page = ask("localhost", Some(&roots)).await.expect("a page");
+    assert_eq!(page.customers.len(), 1);
+    for (host, roots, expected) in [
+        ("localhost", None, "UnknownIssuer"),
+        ("127.0.0.1", Some(&roots[..]), "not valid for name"),
+    ] {
+        let error = ask(host, roots).await.expect_err(host).to_string();
+        assert!(
+            error.contains("certificate") && error.contains(expected),
+            "{host}: {error}"
+        );
+    }
+    let asked = server.received_requests().await.expect("requests are kept");
+    assert_eq!(asked.len(), 1, "no key was told to a stranger");
+}
+
 /// A server that answers with `first` for `times` requests, then with a good page.
 async fn server(first: ResponseTemplate, times: u64) -> MockServer {
     let server = MockServer::start().await;

@@ -2,12 +2,19 @@
 
 use crate::population::MAX_CUSTOMERS;
 use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
+use campaign_streams::RedisConfig;
 use chrono::NaiveDate;
+use secrecy::ExposeSecret;
 use std::time::Duration;
 
 campaign_runtime::secret!(
     /// Bearer key that every request must carry.
     pub ErpApiKey: "ERP_API_KEY", "erp-api-key"
+);
+
+campaign_runtime::secret!(
+    /// Redis for customer.events and message.events; without it nobody is told of changes
+    pub RedisUrl: "REDIS_URL", "redis-url"
 );
 
 /// A deterministic ERP for development and tests
@@ -36,16 +43,26 @@ pub struct Config {
     #[arg(long, env = "ERP_MOCK_CURSOR_TTL_MS", value_parser = clap::value_parser!(u64).range(1..))]
     cursor_ttl_ms: Option<u64>,
 
-    /// Redis for customer.events and message.events; without it nobody is told of changes
-    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
-    pub(crate) redis_url: Option<String>,
+    #[command(flatten)]
+    redis_url: SecretSetting<RedisUrl>,
 
     /// Stands before every Redis key, so that several installations can share a server
     #[arg(long, env = "STREAM_PREFIX", default_value = "")]
-    pub(crate) stream_prefix: String,
+    stream_prefix: String,
 }
 
 impl Config {
+    /// Where Redis is; None if nowhere.
+    pub(crate) fn redis(&self) -> Result<Option<RedisConfig>, ConfigProblem> {
+        let Some(url) = self.redis_url.resolve()? else {
+            return Ok(None);
+        };
+        let mut redis = RedisConfig::new(url.expose_secret());
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
+        redis.prefix.clone_from(&self.stream_prefix);
+        Ok(Some(redis))
+    }
+
     pub(crate) fn cursor_ttl(&self) -> Option<Duration> {
         self.cursor_ttl_ms.map(Duration::from_millis)
     }
@@ -60,15 +77,34 @@ impl ServiceConfig for Config {
 
     fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems: Vec<_> = self.api_key.required().err().into_iter().collect();
-        // Only the position of the fault is told: the address may hold a password.
-        if self.redis_url.is_some() && crate::events::connect(self).is_err() {
-            let expected = "redis://host:port/ or rediss://host:port/";
-            problems.push(ConfigProblem::new(
+        match self.redis() {
+            Err(problem) => problems.push(problem),
+            // What is wrong with a URL is not repeated: it may hold a password.
+            Ok(Some(redis)) if redis.check().is_err() => problems.push(ConfigProblem::new(
                 "REDIS_URL",
                 "an address that cannot be read",
-                expected,
-            ));
+                "redis://host:port/ or rediss://host:port/",
+            )),
+            Ok(_) => {}
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::parse_from([
+            "erp-mock-svc",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--erp-api-key=tell-no-one",
+        ]);
+        for shown in [format!("{config:?}"), format!("{:?}", config.redis())] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use campaign_core::contracts::{
 };
 use campaign_runtime::{Runtime, current_trace_context, link_to};
 use campaign_streams::{
-    Consumer, ConsumerConfig, Delivery, Producer, RedisConfig, Streams, StreamsError, Traced, Verdict,
+    Consumer, ConsumerConfig, Delivery, Producer, Streams, StreamsError, Traced, Verdict,
 };
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -18,19 +18,9 @@ const CUSTOMER_EVENTS_MAX: usize = 100_000;
 const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// Redis as configured; None if it is not.
-pub(crate) fn connect(config: &Config) -> Result<Option<Streams>, StreamsError> {
-    let redis = config
-        .redis_url
-        .as_ref()
-        .filter(|url| !url.is_empty())
-        .map(|url| {
-            let prefix = config.stream_prefix.clone();
-            Streams::lazy(RedisConfig {
-                prefix,
-                ..RedisConfig::new(url)
-            })
-        });
-    redis.transpose()
+pub(crate) fn connect(config: &Config) -> anyhow::Result<Option<Streams>> {
+    let redis = config.redis().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(redis.map(Streams::lazy).transpose()?)
 }
 
 /// Tells the engine what changed.

@@ -54,7 +54,12 @@ pub struct Config {
     verify_token: SecretSetting<VerifyToken>,
 
     /// Where the WhatsApp Cloud API is
-    #[arg(long, env = "WHATSAPP_BASE_URL", default_value = "http://127.0.0.1:8084")]
+    #[arg(
+        long,
+        env = "WHATSAPP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8084"
+    )]
     whatsapp_base_url: String,
 
     /// Version of the Graph API
@@ -142,6 +147,7 @@ impl Config {
     pub(crate) fn redis(&self) -> Result<RedisConfig, ConfigProblem> {
         let url = self.redis_url.required()?.expose_secret().to_owned();
         let mut redis = RedisConfig::new(url);
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
         redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
@@ -160,6 +166,7 @@ impl Config {
     fn cloud_api(&self) -> Result<CloudApi, ConfigProblem> {
         let token = self.access_token.required()?;
         let mut client = ClientConfig::new(&self.whatsapp_base_url, &self.whatsapp_api_version, token);
+        client.further_roots_pem = self.runtime.trusted_roots.pem()?;
         client.request_timeout = Duration::from_millis(self.http_timeout_ms);
         client.connect_timeout = Duration::from_millis(self.http_connect_timeout_ms);
         // Bytes that were not acknowledged by then never leave: under the grace, as the lease is.
@@ -253,7 +260,7 @@ impl ServiceConfig for Config {
         match self.redis() {
             Err(problem) => problems.push(problem),
             // What is wrong with a URL is not repeated: it may hold a password.
-            Ok(redis) if campaign_streams::check_url(&redis.url).is_err() => {
+            Ok(redis) if redis.check().is_err() => {
                 problems.push(ConfigProblem::new(
                     RedisUrl::ENV,
                     "an address that cannot be read",
@@ -302,6 +309,20 @@ mod tests {
         ];
         assert_eq!(problems(&secrets), Vec::<String>::new());
         assert_eq!(problems(&["--transport=simulate"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = <Config as clap::Parser>::parse_from([
+            "message-svc",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--whatsapp-access-token=tell-no-one",
+            "--whatsapp-app-secret=tell-no-one",
+            "--whatsapp-verify-token=tell-no-one",
+        ]);
+        for shown in [format!("{config:?}"), format!("{:?}", config.redis())] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
     }
 
     #[test]

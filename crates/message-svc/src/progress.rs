@@ -22,6 +22,8 @@ struct Since {
     settles_failing: Option<Instant>,
     outside: Option<Instant>,
     unanswered: Option<Instant>,
+    /// Why the last message could not be sent at all.
+    unsent_because: String,
 }
 
 impl Progress {
@@ -31,6 +33,7 @@ impl Progress {
             settles_failing: None,
             outside: Some(now),
             unanswered: None,
+            unsent_because: String::new(),
         }))
     }
 
@@ -61,9 +64,18 @@ impl Progress {
         self.lock().unanswered.get_or_insert(now);
     }
 
+    /// A message could not be sent at all: no connection, a certificate that nobody trusts.
+    pub(crate) fn not_sent(&self, reason: &str) {
+        let mut since = self.lock();
+        since.unsent_because.clear();
+        since.unsent_because.push_str(reason);
+    }
+
     /// WhatsApp answered, or there is nothing to send.
     pub(crate) fn is_answered(&self) {
-        self.lock().unanswered = None;
+        let mut since = self.lock();
+        since.unanswered = None;
+        since.unsent_because.clear();
     }
 
     /// Why this lane is not making progress; nothing if it is.
@@ -86,8 +98,13 @@ impl Progress {
         if let Some(seconds) = longer_than(since.outside, OUTSIDE_MAX) {
             return Some(format!("lane {lane}: not admitted by its owner for {seconds} s"));
         }
-        longer_than(since.unanswered, UNANSWERED_MAX)
-            .map(|seconds| format!("lane {lane}: WhatsApp has answered nothing for {seconds} s"))
+        let seconds = longer_than(since.unanswered, UNANSWERED_MAX)?;
+        let mut problem = format!("lane {lane}: WhatsApp has answered nothing for {seconds} s");
+        if !since.unsent_because.is_empty() {
+            problem.push_str("; last: ");
+            problem.push_str(&since.unsent_because);
+        }
+        Some(problem)
     }
 
     /// Each change is one assignment, so a panic elsewhere leaves it right.
@@ -130,7 +147,10 @@ mod tests {
         progress.has_work(at(60));
         progress.has_work(at(80));
         says(90, "");
-        says(91, "WhatsApp has answered nothing");
+        says(91, "WhatsApp has answered nothing for 31 s");
+        progress.not_sent("no connection");
+        progress.not_sent("invalid peer certificate");
+        says(91, "for 31 s; last: invalid peer certificate");
         progress.is_answered();
         says(200, "");
     }

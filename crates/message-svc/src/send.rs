@@ -88,6 +88,9 @@ async fn conclude(lane: &Lane, entry: &TakenEntry, template: Option<Prepared>, t
     measures::send_took(started.elapsed());
     attempt.at = Utc::now();
     log_end(&attempt, &end, started.elapsed());
+    if let SendOutcome::NotSent { reason } = &end {
+        lane.progress.not_sent(reason);
+    }
     heed(lane, classify(&attempt, &message.phone, end))
 }
 

@@ -4,8 +4,10 @@
 pub mod admin_key;
 pub mod config;
 pub mod dev_data;
+mod roles;
 
 use anyhow::Context;
+use campaign_runtime::ConfigProblem;
 use campaign_store::{Connection, PoolConfig, Store};
 use config::Config;
 use std::time::Duration;
@@ -21,6 +23,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_hours(1);
 pub struct Outcome {
     /// The versions that were applied.
     pub applied: Vec<i64>,
+    /// The roles that were given their rights.
+    pub roles: Vec<String>,
     /// The admin key that was created, unless it was written to a file.
     pub shown_key: Option<String>,
     /// Whether a key was written to the file.
@@ -43,6 +47,7 @@ async fn prepare(store: &Store, config: &Config) -> anyhow::Result<Outcome> {
     let applied = campaign_store::migrate(&mut connection)
         .await
         .context("the migrations failed")?;
+    let roles = roles::grant(&mut connection, config).await?;
     drop(connection);
     let key = admin_key::ensure(store, config.admin_key_file.as_deref()).await?;
     let dev_data_created = if config.dev_data {
@@ -52,6 +57,7 @@ async fn prepare(store: &Store, config: &Config) -> anyhow::Result<Outcome> {
     };
     Ok(Outcome {
         applied,
+        roles,
         key_written: key == admin_key::Created::Written,
         shown_key: if let admin_key::Created::Shown(key) = key {
             Some(key)
@@ -64,11 +70,10 @@ async fn prepare(store: &Store, config: &Config) -> anyhow::Result<Outcome> {
 
 fn pool(config: &Config) -> anyhow::Result<PoolConfig> {
     use secrecy::ExposeSecret;
-    let url = config
-        .database_url
-        .required()
-        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let wrong = |problem: ConfigProblem| anyhow::anyhow!("{problem}");
+    let url = config.database_url.required().map_err(wrong)?;
     let mut pool = PoolConfig::new(url.expose_secret(), "migrate");
+    pool.further_roots_pem = config.trusted_roots.pem().map_err(wrong)?;
     pool.max_connections = 2;
     pool.statement_timeout = STATEMENT_TIMEOUT;
     pool.lock_timeout = STATEMENT_TIMEOUT;

@@ -16,6 +16,9 @@ async fn main() -> ExitCode {
     match migrate::run(&config).await {
         Ok(outcome) => {
             println!("migrations applied: {:?}", outcome.applied);
+            for role in outcome.roles {
+                println!("role {role} has its rights");
+            }
             if let Some(key) = outcome.shown_key {
                 println!("the first admin key, shown this once: {key}");
             }

@@ -55,7 +55,12 @@ pub struct Config {
     pub stream_prefix: String,
 
     /// Address of the ERP; /v1/customers comes after it
-    #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
+    #[arg(
+        long,
+        env = "ERP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8083"
+    )]
     pub erp_base_url: String,
 
     /// The ERP's key.
@@ -83,6 +88,7 @@ impl Config {
         use secrecy::ExposeSecret;
         let url = self.database_url.required()?;
         let mut pool = PoolConfig::new(url.expose_secret(), "scheduler-svc");
+        pool.further_roots_pem = self.runtime.trusted_roots.pem()?;
         pool.max_connections = self.database_max_connections;
         pool.statement_timeout = Duration::from_millis(self.database_statement_timeout_ms);
         Ok(pool)
@@ -93,6 +99,7 @@ impl Config {
         use secrecy::ExposeSecret;
         let url = self.redis_url.required()?;
         let mut redis = RedisConfig::new(url.expose_secret());
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
         redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
@@ -102,6 +109,7 @@ impl Config {
         // Settings are checked before anything else of the process is set up.
         campaign_runtime::install_tls_provider();
         let mut erp = ErpConfig::new(&self.erp_base_url, self.erp_api_key.required()?);
+        erp.further_roots_pem = self.runtime.trusted_roots.pem()?;
         erp.timeout = ERP_TIMEOUT;
         erp.max_attempts = NonZeroU32::new(ERP_ATTEMPTS).expect("not zero");
         erp.max_retry_after = Duration::from_secs(2);
@@ -126,27 +134,49 @@ impl ServiceConfig for Config {
     fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = Vec::new();
         match self.pool() {
-            Ok(pool) => problems.extend(pool.check().err().map(|error| {
-                ConfigProblem::new(
-                    "DATABASE_URL",
-                    error.to_string(),
-                    "postgres://user:password@host:port/database",
-                )
-            })),
             Err(problem) => problems.push(problem),
+            // What is wrong with a URL is not repeated: it may hold a password.
+            Ok(pool) if pool.check().is_err() => problems.push(ConfigProblem::new(
+                "DATABASE_URL",
+                "an address that cannot be read",
+                "postgres://user:password@host:port/database",
+            )),
+            Ok(_) => {}
         }
-        match self.redis().map(campaign_streams::Streams::lazy) {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                problems.push(ConfigProblem::new(
-                    "REDIS_URL",
-                    error.to_string(),
-                    "redis://host:port",
-                ));
-            }
+        match self.redis() {
             Err(problem) => problems.push(problem),
+            Ok(redis) if redis.check().is_err() => problems.push(ConfigProblem::new(
+                "REDIS_URL",
+                "an address that cannot be read",
+                "redis://host:port/ or rediss://host:port/",
+            )),
+            Ok(_) => {}
         }
         problems.extend(self.erp().err());
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::parse_from([
+            "scheduler-svc",
+            "--database-url=postgres://u:tell-no-one@h/d",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--erp-api-key=tell-no-one",
+            "--otel-exporter-otlp-endpoint=http://u:tell-no-one@h/",
+        ]);
+        for shown in [
+            format!("{config:?}"),
+            format!("{:?}", config.pool()),
+            format!("{:?}", config.redis()),
+            format!("{:?}", config.erp()),
+        ] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
     }
 }

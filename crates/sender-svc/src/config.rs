@@ -36,7 +36,12 @@ pub struct Config {
     erp_api_key: SecretSetting<ErpApiKey>,
 
     /// Where the ERP is; /v1/customers comes after it
-    #[arg(long, env = "ERP_BASE_URL", default_value = "http://127.0.0.1:8083")]
+    #[arg(
+        long,
+        env = "ERP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8083"
+    )]
     erp_base_url: String,
 
     /// Most requests a second to the ERP, by this replica
@@ -80,6 +85,7 @@ impl Config {
     pub(crate) fn postgres(&self) -> Result<PoolConfig, ConfigProblem> {
         let url = secrecy::ExposeSecret::expose_secret(&self.database_url.required()?).to_owned();
         let mut pool = PoolConfig::new(url, "sender-svc");
+        pool.further_roots_pem = self.runtime.trusted_roots.pem()?;
         pool.max_connections = self.database_connections;
         pool.statement_timeout = Duration::from_millis(self.database_statement_timeout_ms);
         Ok(pool)
@@ -88,12 +94,14 @@ impl Config {
     pub(crate) fn redis(&self) -> Result<RedisConfig, ConfigProblem> {
         let url = secrecy::ExposeSecret::expose_secret(&self.redis_url.required()?).to_owned();
         let mut redis = RedisConfig::new(url);
+        redis.further_roots_pem = self.runtime.trusted_roots.pem()?;
         redis.prefix.clone_from(&self.stream_prefix);
         Ok(redis)
     }
 
     pub(crate) fn erp(&self) -> Result<ErpConfig, ConfigProblem> {
         let mut erp = ErpConfig::new(self.erp_base_url.clone(), self.erp_api_key.required()?);
+        erp.further_roots_pem = self.runtime.trusted_roots.pem()?;
         erp.requests_per_second = self.erp_requests_per_second;
         Ok(erp)
     }
@@ -123,7 +131,7 @@ impl ServiceConfig for Config {
         match self.postgres() {
             Err(problem) => problems.push(problem),
             // What is wrong with a URL is not repeated: it may hold a password.
-            Ok(pool) if campaign_store::check_url(&pool.url).is_err() => problems.push(ConfigProblem::new(
+            Ok(pool) if pool.check().is_err() => problems.push(ConfigProblem::new(
                 "DATABASE_URL",
                 "an address that cannot be read",
                 "postgres://user:password@host:port/database",
@@ -132,7 +140,7 @@ impl ServiceConfig for Config {
         }
         match self.redis() {
             Err(problem) => problems.push(problem),
-            Ok(redis) if campaign_streams::check_url(&redis.url).is_err() => {
+            Ok(redis) if redis.check().is_err() => {
                 problems.push(ConfigProblem::new(
                     "REDIS_URL",
                     "an address that cannot be read",
@@ -157,5 +165,30 @@ impl ServiceConfig for Config {
             ));
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::parse_from([
+            "sender-svc",
+            "--database-url=postgres://u:tell-no-one@h/d",
+            "--redis-url=redis://u:tell-no-one@h/",
+            "--erp-api-key=tell-no-one",
+            "--otel-exporter-otlp-endpoint=http://u:tell-no-one@h/",
+        ]);
+        for shown in [
+            format!("{config:?}"),
+            format!("{:?}", config.postgres()),
+            format!("{:?}", config.redis()),
+            format!("{:?}", config.erp()),
+        ] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
     }
 }

@@ -8,6 +8,8 @@
 //!   cluster for tests that crash it.
 //! - [`ServiceProcess`]: one of the workspace's binaries, with its log, its signals and its readiness.
 //! - [`FaultProxy`]: a TCP proxy that cuts, delays or swallows what passes through it.
+//! - [`PrivateCa`] and [`TlsProxy`]: certificates of an authority that nobody trusts unless told to, and TLS
+//!   in front of whatever speaks none.
 //! - [`wait_for`]: waits on a condition, never on a sleep.
 //!
 //! Everything listens on free loopback ports, so tests run in parallel, in one process or in many.
@@ -22,17 +24,21 @@ mod free_port;
 mod owned_process;
 mod postgres;
 mod postgres_cluster;
+mod private_ca;
 mod private_postgres;
 mod redis_server;
 mod service_process;
+mod tls_proxy;
 mod wait;
 
 pub use fault_proxy::{FaultProxy, Mode};
 pub use free_port::free_port;
 pub use postgres::{Database, Postgres};
+pub use private_ca::{PrivateCa, ServerCertificate};
 pub use private_postgres::{ExhaustedPostgres, PrivatePostgres};
 pub use redis_server::{Redis, RedisData, RedisOptions};
 pub use service_process::{ServiceOptions, ServiceProcess, built_binary};
+pub use tls_proxy::TlsProxy;
 pub use wait::{wait_for, wait_for_ok};
 
 /// The value, or a panic that says what was being attempted and the whole chain of causes.

@@ -66,6 +66,12 @@ impl Database {
         &self.name
     }
 
+    /// [`Database::url`], as this role.
+    pub fn url_of(&self, role: &str, password: &str) -> String {
+        let (_, address) = self.url.split_once('@').expect("a URL with a user");
+        format!("postgres://{role}:{password}@{address}")
+    }
+
     /// Runs SQL that only a test would: to make time pass, or to damage what is stored.
     pub async fn execute(&self, sql: &'static str) {
         let done = async {

@@ -85,6 +85,15 @@ impl Installation {
         command
     }
 
+    /// Gives a file to the user that runs the server, for nobody else to read: Postgres insists.
+    pub(crate) fn own_privately(&self, file: &Path) -> anyhow::Result<()> {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
+        if let Some((user, group)) = self.user {
+            chown(file, Some(user), Some(group))?;
+        }
+        Ok(())
+    }
+
     /// Puts a fresh cluster into `data`, which must not exist.
     pub(crate) fn make_data(&self, data: &Path) -> anyhow::Result<()> {
         let lock = fs::File::create(self.folder.join("template.lock"))?;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::owned_process::OwnedProcess;
 use crate::postgres::{Database, create_database, prepared_database};
 use crate::postgres_cluster::{Installation, NOT_DURABLE, START_TIMEOUT, connect, remove_folder};
+use crate::private_ca::ServerCertificate;
 use crate::{free_port, or_panic};
 
 /// How long Postgres may take to end after a signal that tells it to end at once.
@@ -33,12 +34,18 @@ pub struct PrivatePostgres {
     process: OwnedProcess,
     port: u16,
     folder: PathBuf,
+    settings: Vec<String>,
 }
 
 impl PrivatePostgres {
     /// Starts a fresh cluster.
     pub async fn start() -> Self {
-        or_panic("start Postgres", Self::try_start().await)
+        or_panic("start Postgres", Self::try_start(None).await)
+    }
+
+    /// Starts a fresh cluster that also speaks TLS.
+    pub async fn start_with_tls(certificate: &ServerCertificate) -> Self {
+        or_panic("start Postgres", Self::try_start(Some(certificate)).await)
     }
 
     /// An empty database. Its URL stays the same after every restart.
@@ -127,7 +134,7 @@ impl PrivatePostgres {
         Ok(ExhaustedPostgres(taken))
     }
 
-    async fn try_start() -> anyhow::Result<Self> {
+    async fn try_start(certificate: Option<&ServerCertificate>) -> anyhow::Result<Self> {
         let installation = Installation::find()?;
         let number = NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed);
         let folder = installation
@@ -135,13 +142,23 @@ impl PrivatePostgres {
             .join(format!("private-{}-{number}", std::process::id()));
         remove_orphans(&installation)?;
         installation.make_data(&folder)?;
+        let mut settings: Vec<String> = NOT_DURABLE.iter().map(ToString::to_string).collect();
+        if let Some(certificate) = certificate {
+            let (certificate, key) = certificate.write_to(&folder)?;
+            installation.own_privately(&key)?;
+            installation.own_privately(&certificate)?;
+            settings.push("ssl=on".to_owned());
+            settings.push(format!("ssl_cert_file={}", certificate.display()));
+            settings.push(format!("ssl_key_file={}", key.display()));
+        }
         let port = free_port();
-        let process = spawn(&installation, &folder, port)?;
+        let process = spawn(&installation, &folder, port, &settings)?;
         let mut postgres = Self {
             installation,
             process,
             port,
             folder,
+            settings,
         };
         postgres.wait_until_it_answers().await?;
         Ok(postgres)
@@ -156,7 +173,7 @@ impl PrivatePostgres {
 
     async fn try_restart(&mut self) -> anyhow::Result<()> {
         self.try_kill().await?;
-        self.process = spawn(&self.installation, &self.folder, self.port)?;
+        self.process = spawn(&self.installation, &self.folder, self.port, &self.settings)?;
         self.wait_until_it_answers().await
     }
 
@@ -200,8 +217,14 @@ impl Drop for PrivatePostgres {
     }
 }
 
-fn spawn(installation: &Installation, folder: &std::path::Path, port: u16) -> anyhow::Result<OwnedProcess> {
-    let mut command = installation.server(folder, port, NOT_DURABLE);
+fn spawn(
+    installation: &Installation,
+    folder: &std::path::Path,
+    port: u16,
+    settings: &[String],
+) -> anyhow::Result<OwnedProcess> {
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let mut command = installation.server(folder, port, &settings);
     OwnedProcess::spawn("postgres", &mut command, &folder.with_extension("log"))
 }
 

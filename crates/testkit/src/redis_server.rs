@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::owned_process::OwnedProcess;
+use crate::private_ca::ServerCertificate;
 use crate::{free_port, or_panic};
 
 /// How long a server may take to answer its first `PING`, its append-only file loaded.
@@ -26,6 +27,9 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
     append_only: bool,
+    /// Who the test is, where the server knows users.
+    login: Option<(String, String)>,
+    tls: Option<(u16, ServerCertificate)>,
     arguments: Vec<String>,
 }
 
@@ -41,6 +45,22 @@ impl RedisOptions {
     #[must_use]
     pub fn max_memory(self, limit: &str) -> Self {
         self.argument("--maxmemory", limit)
+    }
+
+    /// Knows the users of this ACL file alone. `login`, name and password, is who the test itself is; it must
+    /// be allowed everything.
+    #[must_use]
+    pub fn users(self, acl_file: &Path, login: (&str, &str)) -> Self {
+        let mut options = self.argument("--aclfile", &acl_file.display().to_string());
+        options.login = Some((login.0.to_owned(), login.1.to_owned()));
+        options
+    }
+
+    /// Also listens for TLS, on [`Redis::tls_port`].
+    #[must_use]
+    pub fn tls(mut self, certificate: &ServerCertificate) -> Self {
+        self.tls = Some((free_port(), certificate.clone()));
+        self
     }
 
     /// Any other directive of `redis.conf`, such as `("--slowlog-log-slower-than", "1000")`.
@@ -83,6 +103,12 @@ fn spawn(options: &RedisOptions, folder: &Path, port: u16) -> anyhow::Result<Own
         // a machine without power would, which no test can have.
         .args(["--appendfsync", "no"])
         .args(&options.arguments);
+    if let Some((port, certificate)) = &options.tls {
+        let (certificate, key) = certificate.write_to(folder)?;
+        command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+        command.arg("--tls-cert-file").arg(certificate);
+        command.arg("--tls-key-file").arg(key);
+    }
     OwnedProcess::spawn("redis-server", &mut command, &folder.join("redis.log"))
 }
 
@@ -115,6 +141,16 @@ impl Redis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
+    /// [`Redis::url`], as this user.
+    pub fn url_of(&self, user: &str, password: &str) -> String {
+        format!("redis://{user}:{password}@127.0.0.1:{}/", self.port)
+    }
+
+    /// Where it listens for TLS, if it was asked to.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.options.tls.as_ref().map(|(port, _)| *port)
+    }
+
     /// `127.0.0.1:<port>`, for a [`crate::FaultProxy`].
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -124,7 +160,11 @@ impl Redis {
     pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
         let connection = async {
-            let client = redis::Client::open(self.url())?;
+            let url = match &self.options.login {
+                Some((user, password)) => self.url_of(user, password),
+                None => self.url(),
+            };
+            let client = redis::Client::open(url)?;
             client.get_multiplexed_async_connection_with_config(&config).await
         };
         or_panic("connect to Redis", connection.await.map_err(anyhow::Error::from))
@@ -231,7 +271,9 @@ async fn ping(address: &str) -> anyhow::Result<()> {
     let mut answer = [0; 64];
     let length = stream.read(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer[..length]);
-    ensure!(answer.starts_with("+PONG"), "Redis answered {answer:?}");
+    // Where it knows users, asking who this is means that it is ready.
+    let ready = answer.starts_with("+PONG") || answer.starts_with("-NOAUTH");
+    ensure!(ready, "Redis answered {answer:?}");
     Ok(())
 }
 

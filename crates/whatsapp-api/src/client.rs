@@ -45,6 +45,8 @@ pub struct ClientConfig {
     pub version: String,
     /// Sent as `Authorization: Bearer …`; never shown.
     pub access_token: SecretString,
+    /// PEM certificates of authorities that `https://` trusts besides the system's.
+    pub further_roots_pem: Option<Vec<u8>>,
     /// From the call to the last byte of the answer. A message older than this is uncertain.
     pub request_timeout: Duration,
     /// TCP and TLS together.
@@ -69,6 +71,7 @@ impl ClientConfig {
             base_url: base_url.into(),
             version: version.into(),
             access_token,
+            further_roots_pem: None,
             request_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             tcp_user_timeout: Duration::from_secs(15),
@@ -85,7 +88,7 @@ pub enum ClientError {
     /// The base URL is not one.
     #[error("the WhatsApp base URL {found:?} is not an http(s) URL without a query: {reason}")]
     BaseUrl {
-        /// As configured.
+        /// As configured, without credentials.
         found: String,
         /// What is wrong with it.
         reason: String,
@@ -158,6 +161,8 @@ impl CloudApi {
         if !config.system_proxy {
             builder = builder.no_proxy();
         }
+        let further = config.further_roots_pem.as_deref().unwrap_or_default();
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(further)?);
         if prefix.scheme() == "http" {
             // No TLS, so no root certificates: small images that talk to a mock have none.
             builder = builder.tls_certs_only([]);
@@ -272,7 +277,8 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
 
 fn prefix(base_url: &str, version: &str) -> Result<Url, ClientError> {
     let refuse = |reason: &str| ClientError::BaseUrl {
-        found: base_url.to_owned(),
+        // What stands before an @ may be a password.
+        found: base_url.rsplit('@').next().unwrap_or_default().to_owned(),
         reason: reason.to_owned(),
     };
     let mut url = Url::parse(base_url).map_err(|error| refuse(&error.to_string()))?;
@@ -402,6 +408,8 @@ mod tests {
         for base in ["", "h:1", "ftp://h", "http://h?x=1", "http://u:p@h"] {
             assert_eq!(prefix_of(base), None, "{base:?}");
         }
+        let error = prefix("http://user:tell-no-one@h", "v25.0").expect_err("it has credentials");
+        assert!(!error.to_string().contains("tell-no-one"), "{error}");
         for version in ["", "25.0", "v25", "v25.", "v25.0/x", "va.b"] {
             assert!(prefix("http://h", version).is_err(), "{version:?}");
         }

@@ -42,7 +42,7 @@ pub struct Config {
 
     /// Where statuses are posted to, such as http://127.0.0.1:8081/webhooks/whatsapp; without it there
     /// are none until PUT /mock/webhooks gives one
-    #[arg(long, env = "WEBHOOK_URL")]
+    #[arg(long, env = "WEBHOOK_URL", hide_env_values = true)]
     pub webhook_url: Option<String>,
 
     /// Every answer waits this many milliseconds
@@ -65,7 +65,7 @@ pub struct Config {
 
     /// Delays and shares of the webhooks, as JSON: see PUT /mock/webhooks. For example
     /// {"read_share":0.6,"repeat_share":0.05,"shuffle":true}
-    #[arg(long, env = "MOCK_WEBHOOKS", default_value = "{}")]
+    #[arg(long, env = "MOCK_WEBHOOKS", hide_env_values = true, default_value = "{}")]
     pub webhooks: String,
 
     /// Repeats every chance: the same messages meet the same faults
@@ -96,6 +96,7 @@ impl Config {
         let access_token = keep(self.access_token.required(), &mut problems);
         let app_secret = keep(self.app_secret.resolve(), &mut problems).flatten();
         let verify_token = keep(self.verify_token.resolve(), &mut problems).flatten();
+        let further_roots = keep(self.further_roots(), &mut problems).unwrap_or_default();
         let faults = keep(self.fault_profile(), &mut problems);
         let webhooks = keep(self.webhook_settings(), &mut problems);
 
@@ -114,10 +115,11 @@ impl Config {
         }
         match (access_token, faults, webhooks) {
             (Some(access_token), Some(faults), Some(mut webhooks)) if problems.is_empty() => {
-                webhooks.app_secret = app_secret.map(|secret| secret.expose_secret().to_owned());
+                webhooks.app_secret = app_secret.map(|secret| secret.expose_secret().into());
                 Ok(MockSettings {
                     access_token,
                     verify_token,
+                    further_roots,
                     seed: self.seed,
                     throughput: self.throughput,
                     faults,
@@ -126,6 +128,12 @@ impl Config {
             }
             _ => Err(problems),
         }
+    }
+
+    fn further_roots(&self) -> Result<Vec<reqwest::Certificate>, ConfigProblem> {
+        let pem = self.runtime.trusted_roots.pem()?.unwrap_or_default();
+        reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| ConfigProblem::new("TLS_CA_FILE", error.to_string(), "PEM certificates"))
     }
 
     fn fault_profile(&self) -> Result<FaultProfile, ConfigProblem> {
@@ -184,6 +192,19 @@ mod tests {
             (webhooks.url.as_deref(), webhooks.batch_size),
             (Some("http://127.0.0.1:1/w"), 9)
         );
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = parse(&[
+            "--whatsapp-access-token=tell-no-one",
+            "--whatsapp-app-secret=tell-no-one",
+            "--whatsapp-verify-token=tell-no-one",
+        ]);
+        let config = config.expect("right");
+        for shown in [format!("{config:?}"), format!("{:?}", config.settings())] {
+            assert!(!shown.contains("tell-no-one"), "{shown}");
+        }
     }
 
     #[test]

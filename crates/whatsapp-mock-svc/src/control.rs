@@ -17,7 +17,7 @@ use crate::acceptances::Summary;
 use crate::faults::FaultProfile;
 use crate::mock::Mock;
 use crate::numbers::{MAX_NUMBERS, MAX_THROUGHPUT, NumberReport, NumberSettings, RateReport};
-use crate::webhooks::{InboundRequest, MAX_INBOUND, OutboxReport, WebhookSettings, delivery};
+use crate::webhooks::{InboundRequest, MAX_INBOUND, OutboxReport, WebhookSettings};
 
 pub(crate) fn router(mock: Arc<Mock>) -> axum::Router {
     axum::Router::new()
@@ -99,7 +99,10 @@ async fn verify(State(mock): State<Arc<Mock>>) -> Result<Json<Value>, Problem> {
         .as_ref()
         .ok_or_else(|| Problem::conflict("WHATSAPP_VERIFY_TOKEN is not set"))?;
     let challenge = mock.now_us().to_string();
-    let verified = delivery::verify(&mock.webhooks(), token.expose_secret(), &challenge).await;
+    let verified = mock
+        .courier
+        .verify(&mock.webhooks(), token.expose_secret(), &challenge)
+        .await;
     let verified =
         verified.map_err(|error| Problem::conflict(format!("the target did not answer: {error:#}")))?;
     Ok(Json(json!({ "verified": verified })))

@@ -27,4 +27,4 @@ pub mod window;
 pub use config::Config;
 pub use faults::{ErrorFault, FaultProfile};
 pub use mock::MockSettings;
-pub use webhooks::WebhookSettings;
+pub use webhooks::{SigningSecret, WebhookSettings};

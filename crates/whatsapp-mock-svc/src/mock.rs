@@ -11,6 +11,7 @@ use crate::answer::Refusal;
 use crate::faults::{Fault, FaultMemory, FaultProfile};
 use crate::numbers::Numbers;
 use crate::randomness::Lot;
+use crate::webhooks::delivery::Courier;
 use crate::webhooks::{Message, Outbox, WebhookSettings};
 
 /// First area code of Brazil whose older accounts have no ninth digit.
@@ -23,6 +24,8 @@ pub struct MockSettings {
     pub access_token: SecretString,
     /// Told to the webhook's endpoint when it is verified.
     pub verify_token: Option<SecretString>,
+    /// Authorities that webhooks to `https://` trust besides the system's.
+    pub further_roots: Vec<reqwest::Certificate>,
     /// Repeats every chance.
     pub seed: u64,
     /// Throughput of a number that nothing else was said about, messages per second.
@@ -38,6 +41,7 @@ pub struct MockSettings {
 pub struct Mock {
     access_token: SecretString,
     pub(crate) verify_token: Option<SecretString>,
+    pub(crate) courier: Courier,
     seed: u64,
     clock: Clock,
     faults: RwLock<Arc<FaultProfile>>,
@@ -73,6 +77,7 @@ impl Mock {
         Self {
             access_token: settings.access_token,
             verify_token: settings.verify_token,
+            courier: Courier::new(settings.further_roots),
             seed: settings.seed,
             faults: RwLock::new(Arc::new(settings.faults)),
             webhooks: RwLock::new(Arc::new(settings.webhooks)),

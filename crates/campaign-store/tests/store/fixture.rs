@@ -17,11 +17,16 @@ pub(crate) const LANE: &str = "106540352242922";
 
 /// A store on a database of its own.
 pub(crate) async fn store() -> Store {
-    let database = testkit::Postgres::start()
+    let database = database().await;
+    Store::lazy(&PoolConfig::new(database.url(), "store-tests")).expect("testkit's URLs are valid")
+}
+
+/// The database alone.
+pub(crate) async fn database() -> testkit::Database {
+    testkit::Postgres::start()
         .await
         .prepared_database(&fingerprint(), prepare)
-        .await;
-    Store::lazy(&PoolConfig::new(database.url(), "store-tests")).expect("testkit's URLs are valid")
+        .await
 }
 
 async fn prepare(url: &str) -> anyhow::Result<()> {

@@ -4,4 +4,5 @@ mod cancelled;
 mod decisions;
 mod fixture;
 mod reporting;
+mod rights;
 mod statements;

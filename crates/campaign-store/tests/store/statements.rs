@@ -19,12 +19,8 @@ async fn every_statement_fits_the_schema() {
     let store = store().await;
     let mut connection = store.connection().await.expect("a connection");
     let mut misfits = Vec::new();
-    for Statement { name, sql } in &statements {
-        let verb = sql
-            .lines()
-            .skip(1)
-            .find_map(|line| line.split_whitespace().next())
-            .unwrap_or_default();
+    for statement in &statements {
+        let (Statement { name, sql }, verb) = (statement, statement.verb());
         if !PREPARED.contains(&verb) {
             assert!(sql.contains("COPY"), "{name} starts with {verb:?}");
             continue;
@@ -57,9 +53,26 @@ fn every_statement_is_named_after_its_module() {
     }
 }
 
-struct Statement {
-    name: String,
-    sql: String,
+pub(crate) struct Statement {
+    pub(crate) name: String,
+    pub(crate) sql: String,
+}
+
+/// Every statement that Postgres can prepare.
+pub(crate) fn prepared() -> Vec<Statement> {
+    let statements = sources().into_iter().flat_map(|path| statements_of(&path));
+    statements
+        .filter(|statement| PREPARED.contains(&statement.verb()))
+        .collect()
+}
+
+impl Statement {
+    fn verb(&self) -> &str {
+        let mut lines = self.sql.lines().skip(1);
+        lines
+            .find_map(|line| line.split_whitespace().next())
+            .unwrap_or_default()
+    }
 }
 
 fn sources() -> Vec<PathBuf> {

@@ -24,3 +24,4 @@ mod lane_survey;
 mod lane_take;
 mod queues;
 mod ticks;
+mod users;

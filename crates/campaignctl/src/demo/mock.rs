@@ -73,9 +73,10 @@ struct Webhooks {
 }
 
 impl Mock {
-    pub(super) fn new(url: &str) -> Result<Self, Failure> {
+    pub(super) fn new(url: &str, further_roots: Option<&[u8]>) -> Result<Self, Failure> {
+        let name = "the mock of WhatsApp";
         Ok(Self {
-            client: Client::new("the mock of WhatsApp", "WHATSAPP_BASE_URL", url, None)?,
+            client: Client::new(name, "WHATSAPP_BASE_URL", url, None, further_roots)?,
         })
     }
 

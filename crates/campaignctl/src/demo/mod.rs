@@ -58,13 +58,14 @@ pub(crate) struct DemoArgs {
     #[arg(
         long,
         env = "WHATSAPP_BASE_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8084",
         value_name = "URL"
     )]
     whatsapp_mock_url: String,
 
     /// Where the mock is to send statuses; it stays as it is if not given
-    #[arg(long, env = "WEBHOOK_URL", value_name = "URL")]
+    #[arg(long, env = "WEBHOOK_URL", hide_env_values = true, value_name = "URL")]
     webhook_url: Option<String>,
 }
 
@@ -79,7 +80,7 @@ impl DemoArgs {
 
 /// Runs the demo.
 pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<(), Failure> {
-    let mock = Mock::new(&args.whatsapp_mock_url)?;
+    let mock = Mock::new(&args.whatsapp_mock_url, context.further_roots.as_deref())?;
     let prepared = prepare::prepare(context, &mock, &args).await?;
     tell(&format!("campaign {} is scheduled for now", prepared.campaign));
 

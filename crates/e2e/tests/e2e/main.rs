@@ -3,6 +3,10 @@
 mod crowd;
 mod decisions;
 mod journey;
+mod least_rights;
 mod memory;
 mod rate;
+mod replay;
+mod secrets;
 mod start;
+mod tls;

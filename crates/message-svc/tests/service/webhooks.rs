@@ -157,6 +157,10 @@ async fn only_what_meta_signed_is_believed() {
         StatusCode::UNAUTHORIZED,
         "not the raw body that was signed"
     );
+    let value: Value = serde_json::from_slice(&raw).unwrap();
+    let spaced = serde_json::to_vec_pretty(&value).unwrap();
+    let status = stage.post_raw(spaced, Some(&signature)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "the same JSON in other bytes");
     let garbage = b"{".to_vec();
     let signature = sign(SECRET.as_bytes(), &garbage);
     let status = stage.post_raw(garbage, Some(&signature)).await;

@@ -1,6 +1,6 @@
 //! Who may do what: every route with every role.
 
-use crate::harness::Scheduler;
+use crate::harness::{LANE, Scheduler};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -117,6 +117,56 @@ async fn every_route_asks_for_its_role() {
                 answer.text
             );
         }
+    }
+}
+
+/// Whether something exists, or could, is nobody's business who may not ask.
+#[tokio::test]
+async fn who_may_not_ask_is_told_the_same_whatever_exists() {
+    let scheduler = Scheduler::start().await;
+    scheduler.with_account().await;
+    let campaign = scheduler.draft().await;
+    let templates = scheduler.get("/v1/templates").await.expect(200);
+    let template = templates["items"][0]["id"].as_str().unwrap();
+    let stranger = [("authorization", "Bearer ck_0000")];
+    for (method, path, least) in routes().filter(|(_, path, _)| path.contains('{')) {
+        let existing = match path.split('/').nth(2) {
+            Some("campaigns") => campaign.as_str(),
+            Some("templates") => template,
+            Some("phone-numbers") => LANE,
+            _ => ID,
+        };
+        let mut answers = BTreeSet::new();
+        let mut refusals = BTreeSet::new();
+        for id in [existing, ID, "not-an-id", "%00"] {
+            let url = path
+                .replace("{id}", id)
+                .replace("{request}", id)
+                .replace("{phone}", id);
+            let method: Method = method.parse().unwrap();
+            for body in [None, Some(json!({"unheard": "of"}))] {
+                for headers in [&[][..], &stranger] {
+                    let answer = scheduler
+                        .ask_with("", method.clone(), &url, body.clone(), headers)
+                        .await
+                        .expect(401);
+                    answers.insert(answer["detail"].to_string());
+                }
+                if least != "viewer" {
+                    let refused = scheduler
+                        .ask("viewer", method.clone(), &url, body)
+                        .await
+                        .expect(403);
+                    refusals.insert(refused.to_string());
+                }
+            }
+        }
+        assert_eq!(
+            answers.len(),
+            2,
+            "no key, and a wrong key: {method} {path}: {answers:#?}"
+        );
+        assert!(refusals.len() <= 1, "{method} {path}: {refusals:#?}");
     }
 }
 

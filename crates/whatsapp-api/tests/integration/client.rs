@@ -70,6 +70,41 @@ async fn a_tls_handshake_that_fails_is_certainly_not_sent() {
 }
 
 #[tokio::test]
+async fn a_server_is_believed_only_if_a_trusted_authority_vouches_for_its_name() {
+    let server = Server::start(Behaviour::Answer(GOOD_ANSWER)).await;
+    let ca = testkit::PrivateCa::new();
+    let proxy = testkit::TlsProxy::start(server.addr.to_string(), &ca.certify(&["localhost"])).await;
+    let roots = std::fs::read(ca.file()).unwrap();
+    let send = async |host: &str, roots: Option<&[u8]>| {
+        let base_url = format!("https://{host}:{}", proxy.port());
+        let mut config = ClientConfig::new(base_url, "v25.0", "t".to_owned().into());
+        config.system_proxy = false;
+        config.further_roots_pem = roots.map(<[u8]>::to_vec);
+        CloudApi::new(config)
+            .unwrap()
+            .send(PHONE_NUMBER_ID, &message("one"))
+            .await
+    };
+
+    let outcome = send("localhost", Some(&roots)).await;
+    assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
+    for (host, roots, expected) in [
+        ("localhost", None, "UnknownIssuer"),
+        ("127.0.0.1", Some(&roots[..]), "not valid for name"),
+    ] {
+        let outcome = send(host, roots).await;
+        let SendOutcome::NotSent { reason } = outcome else {
+            panic!("{host}: {outcome:?}");
+        };
+        assert!(
+            reason.contains("certificate") && reason.contains(expected),
+            "{host}: {reason}"
+        );
+    }
+    assert_eq!(server.bodies().len(), 1, "nothing was told to a stranger");
+}
+
+#[tokio::test]
 async fn a_timeout_while_waiting_for_the_answer_is_unknown() {
     let (outcome, bodies) = send_to(Behaviour::Hang).await;
     assert!(matches!(outcome, SendOutcome::Unknown { .. }), "{outcome:?}");

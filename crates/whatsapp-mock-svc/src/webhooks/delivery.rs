@@ -36,7 +36,6 @@ const ACCOUNT_ID: &str = "102290129340398";
 
 /// Takes batches out of the outbox and delivers them, until the stop.
 pub(crate) async fn pump(mock: Arc<Mock>, shutdown: Shutdown) -> anyhow::Result<()> {
-    let courier = Arc::new(Courier::default());
     let mut deliveries = JoinSet::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +49,7 @@ pub(crate) async fn pump(mock: Arc<Mock>, shutdown: Shutdown) -> anyhow::Result<
             let settings = mock.webhooks();
             let batch = mock.outbox().next_batch(&settings, mock.now_us());
             let Some(batch) = batch else { break };
-            deliveries.spawn(deliver(Arc::clone(&mock), Arc::clone(&courier), batch));
+            deliveries.spawn(deliver(Arc::clone(&mock), batch));
         }
         let report = mock.outbox().report();
         metrics::gauge!("whatsapp_mock_webhook_backlog").set((report.pending + report.ready) as f64);
@@ -61,19 +60,22 @@ pub(crate) async fn pump(mock: Arc<Mock>, shutdown: Shutdown) -> anyhow::Result<
     Ok(())
 }
 
-async fn deliver(mock: Arc<Mock>, courier: Arc<Courier>, batch: Batch) {
-    if !told(&mock, &courier, &batch).await {
+async fn deliver(mock: Arc<Mock>, batch: Batch) {
+    if !told(&mock, &batch).await {
         tracing::warn!(attempts = MAX_ATTEMPTS, "a webhook was given up");
     }
     mock.outbox().delivered();
 }
 
 /// Whether the body was answered 200 at last.
-async fn told(mock: &Mock, courier: &Courier, batch: &Batch) -> bool {
+async fn told(mock: &Mock, batch: &Batch) -> bool {
     for attempt in 0..MAX_ATTEMPTS {
         // Read each time: a target that moved is followed.
         let settings = mock.webhooks();
-        let result = courier.post(&settings, batch, mock.now_us() / 1_000_000).await;
+        let result = mock
+            .courier
+            .post(&settings, batch, mock.now_us() / 1_000_000)
+            .await;
         let label = match &result {
             Ok(200) => "ok",
             Ok(_) => "refused",
@@ -96,13 +98,22 @@ fn backoff(settings: &WebhookSettings, attempt: u32) -> Duration {
 }
 
 /// The HTTP client, and its age; a target that moves is reached by the next client at the latest.
-#[derive(Debug, Default)]
-struct Courier {
+#[derive(Debug)]
+pub(crate) struct Courier {
     client: Mutex<Option<(Instant, reqwest::Client)>>,
     resolver: Arc<RotatingResolver>,
+    further_roots: Vec<reqwest::Certificate>,
 }
 
 impl Courier {
+    pub(crate) fn new(further_roots: Vec<reqwest::Certificate>) -> Self {
+        Self {
+            client: Mutex::default(),
+            resolver: Arc::default(),
+            further_roots,
+        }
+    }
+
     /// Posts one body; the HTTP status.
     async fn post(&self, settings: &WebhookSettings, batch: &Batch, now_s: u64) -> anyhow::Result<u16> {
         let Some(url) = &settings.url else {
@@ -116,11 +127,33 @@ impl Courier {
         if let Some(secret) = &settings.app_secret {
             request = request.header(
                 signature::SIGNATURE_HEADER,
-                signature::sign(secret.as_bytes(), &body),
+                signature::sign(secret.expose().as_bytes(), &body),
             );
         }
         let response = request.body(body).send().await?;
         Ok(response.status().as_u16())
+    }
+
+    /// Asks the target for Meta's verification; what it answered.
+    pub(crate) async fn verify(
+        &self,
+        settings: &WebhookSettings,
+        token: &str,
+        challenge: &str,
+    ) -> anyhow::Result<bool> {
+        let Some(url) = &settings.url else {
+            anyhow::bail!("webhooks have no target");
+        };
+        let query = [
+            ("hub.mode", "subscribe"),
+            ("hub.verify_token", token),
+            ("hub.challenge", challenge),
+        ];
+        let answered = self.new_client(url)?.get(url).query(&query).send().await;
+        // The URL of an error would show the token.
+        let response = answered.map_err(reqwest::Error::without_url)?;
+        let verified = response.status().as_u16() == 200;
+        Ok(verified && response.text().await.map_err(reqwest::Error::without_url)? == challenge)
     }
 
     fn client(&self, url: &str) -> anyhow::Result<reqwest::Client> {
@@ -130,33 +163,33 @@ impl Courier {
         {
             return Ok(client.clone());
         }
-        let client = http_client(url, Arc::clone(&self.resolver))?;
+        let client = self.new_client(url)?;
         *current = Some((Instant::now(), client.clone()));
         Ok(client)
     }
-}
 
-fn http_client(url: &str, resolver: Arc<RotatingResolver>) -> anyhow::Result<reqwest::Client> {
-    // Fails only if another provider is installed already, which is what we want.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
-        .timeout(ATTEMPT_TIMEOUT)
-        .connect_timeout(ATTEMPT_TIMEOUT)
-        .pool_idle_timeout(CONNECTIONS_LIFETIME)
-        .pool_max_idle_per_host(MAX_DELIVERIES)
-        .tcp_nodelay(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        // The target stands beside the mock; a proxy would not find it.
-        .no_proxy()
-        .dns_resolver(resolver);
-    // Without TLS there is no need for root certificates, and small images have none.
-    let builder = if url.starts_with("https:") {
-        builder
-    } else {
-        builder.tls_certs_only([])
-    };
-    Ok(builder.build()?)
+    fn new_client(&self, url: &str) -> anyhow::Result<reqwest::Client> {
+        // Fails only if another provider is installed already, which is what we want.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder()
+            .timeout(ATTEMPT_TIMEOUT)
+            .connect_timeout(ATTEMPT_TIMEOUT)
+            .pool_idle_timeout(CONNECTIONS_LIFETIME)
+            .pool_max_idle_per_host(MAX_DELIVERIES)
+            .tcp_nodelay(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            // The target stands beside the mock; a proxy would not find it.
+            .no_proxy()
+            .dns_resolver(Arc::clone(&self.resolver));
+        // Without TLS there is no need for root certificates, and small images have none.
+        let builder = if url.starts_with("https:") {
+            builder.tls_certs_merge(self.further_roots.iter().cloned())
+        } else {
+            builder.tls_certs_only([])
+        };
+        Ok(builder.build()?)
+    }
 }
 
 /// Resolves for each connection, and begins at another address each time: some resolvers answer in the
@@ -223,19 +256,4 @@ fn status<'a>(event: &Event, failure: &'a [whatsapp_api::GraphError]) -> Status<
         biz_opaque_callback_data: event.message.callback.text().map(Into::into),
         errors,
     }
-}
-
-/// Asks the target for Meta's verification; what it answered.
-pub(crate) async fn verify(settings: &WebhookSettings, token: &str, challenge: &str) -> anyhow::Result<bool> {
-    let Some(url) = &settings.url else {
-        anyhow::bail!("webhooks have no target");
-    };
-    let query = [
-        ("hub.mode", "subscribe"),
-        ("hub.verify_token", token),
-        ("hub.challenge", challenge),
-    ];
-    let client = http_client(url, Arc::default())?;
-    let response = client.get(url).query(&query).send().await?;
-    Ok(response.status().as_u16() == 200 && response.text().await? == challenge)
 }

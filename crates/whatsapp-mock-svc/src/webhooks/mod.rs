@@ -12,4 +12,4 @@ mod settings;
 pub use inbound::InboundRequest;
 pub(crate) use outbox::{Batch, Event, Message, Outbox, StatusKind};
 pub use outbox::{MAX_INBOUND, MAX_PENDING, OutboxReport};
-pub use settings::WebhookSettings;
+pub use settings::{SigningSecret, WebhookSettings};

@@ -17,7 +17,7 @@ pub struct WebhookSettings {
     pub url: Option<String>,
     /// Signs the bodies; without it they go unsigned. Never shown.
     #[serde(skip_serializing)]
-    pub app_secret: Option<String>,
+    pub app_secret: Option<SigningSecret>,
     /// From acceptance to `sent`.
     pub sent_ms: u64,
     /// From `sent` to `delivered` or `failed`.
@@ -46,6 +46,29 @@ pub struct WebhookSettings {
     pub retry_min_ms: u64,
     /// Longest such pause.
     pub retry_max_ms: u64,
+}
+
+/// A secret that is shown by nobody's `Debug`. It is written out only where the settings are merged.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SigningSecret(String);
+
+impl SigningSecret {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SigningSecret {
+    fn from(secret: &str) -> Self {
+        Self(secret.to_owned())
+    }
+}
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("[redacted]")
+    }
 }
 
 impl Default for WebhookSettings {
@@ -148,5 +171,6 @@ mod tests {
                 .expect("serializes")
                 .contains("tell-no-one")
         );
+        assert!(!format!("{settings:?}").contains("tell-no-one"));
     }
 }

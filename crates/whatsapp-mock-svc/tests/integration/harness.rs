@@ -33,6 +33,7 @@ impl Mock {
         let addr = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
         let settings = MockSettings {
+            further_roots: Vec::new(),
             access_token: TOKEN.to_owned().into(),
             verify_token: Some("verify".to_owned().into()),
             seed: 42,
