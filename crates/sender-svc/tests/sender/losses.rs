@@ -47,6 +47,36 @@ async fn redis_restarted_empty_midway_loses_nothing_and_doubles_nothing() {
     );
 }
 
+/// The order of a rebuild: what members have in hand is told first, and only then what is left goes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_waits_for_what_is_in_hand() {
+    let stage = Stage::start(1_000).await;
+    let in_hand = Arc::new(AtomicI64::new(0));
+    let counted = in_hand.clone();
+    let slow = Member::start(&stage.streams, move |entry| {
+        if entry.id.low <= 200 {
+            return Act::Accept;
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        Act::AcceptSlowly
+    });
+    let id = stage.send(|_| {}).await;
+    testkit::wait_for(SOON, "messages in hand", async || {
+        (in_hand.load(Ordering::Relaxed) > 0).then_some(())
+    })
+    .await;
+    stage.redis.flush().await;
+    let quick = Member::start(&stage.streams, |_| Act::Accept);
+    let progress = stage.finished(id).await;
+    let accepted = slow.accepted_once() + quick.accepted_once();
+    assert_eq!(
+        progress.count(MessageState::Accepted),
+        accepted as i64,
+        "nobody was sent to by both"
+    );
+    assert_eq!(progress.count(MessageState::Uncertain), 0, "{progress:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_vanished_member_had_in_hand_becomes_uncertain_and_nothing_else() {
     let stage = Stage::start(1_000).await;

@@ -17,11 +17,16 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
     Accept,
+    /// WhatsApp accepts it, and the answer takes [`ANSWER_AFTER`].
+    AcceptSlowly,
     Report(MessageState, &'static str),
     Defer(DateTime<Utc>),
     /// Keep it and never say anything, as a process does that was killed.
     Vanish,
 }
+
+/// Shorter than the reclaim idle time and the grace of the tests.
+const ANSWER_AFTER: Duration = Duration::from_millis(700);
 
 type Script = dyn Fn(&TakenEntry) -> Act + Send + Sync;
 
@@ -111,7 +116,12 @@ impl Actor {
     }
 
     async fn act(&mut self, entries: Vec<TakenEntry>) {
-        let steps: Vec<Step> = entries.iter().filter_map(|entry| self.step(entry)).collect();
+        let acts: Vec<Act> = entries.iter().map(|entry| (self.script)(entry)).collect();
+        let acted = entries.iter().zip(&acts);
+        let steps: Vec<Step> = acted.filter_map(|(entry, act)| self.step(entry, act)).collect();
+        if acts.iter().any(|act| matches!(act, Act::AcceptSlowly)) {
+            tokio::time::sleep(ANSWER_AFTER).await;
+        }
         self.kept.extend(
             steps
                 .iter()
@@ -124,7 +134,7 @@ impl Actor {
         }
     }
 
-    fn step(&self, entry: &TakenEntry) -> Option<Step> {
+    fn step(&self, entry: &TakenEntry, act: &Act) -> Option<Step> {
         let (generation, seq) = entry.id.message().expect("a lane's id");
         let key = MessageKey {
             campaign: entry.campaign,
@@ -141,17 +151,17 @@ impl Actor {
             outcome: Outcome::Message(outcome),
             trace: String::new(),
         };
-        match (self.script)(entry) {
+        match act {
             Act::Vanish => None,
             Act::Report(state, code) => Some(settled(MessageOutcome {
-                error: Some(ErrorNote::new(code, "told by the test")),
-                ..outcome(state)
+                error: Some(ErrorNote::new(*code, "told by the test")),
+                ..outcome(*state)
             })),
             Act::Defer(due) => Some(settled(MessageOutcome {
-                due: Some(due),
+                due: Some(*due),
                 ..outcome(MessageState::Deferred)
             })),
-            Act::Accept => {
+            Act::Accept | Act::AcceptSlowly => {
                 let phone = entry.message.as_ref().expect("readable").phone.to_string();
                 *self
                     .accepted
