@@ -26,7 +26,7 @@ const TIMES: [(&str, &str); 4] = [
     ("RECLAIM_IDLE_MS", "2000"),
     ("GRACE_MS", "3000"),
 ];
-/// The grace of [`TIMES`].
+/// How long evidence of an uncertain message is waited for in a trial.
 pub const GRACE: Duration = Duration::from_secs(3);
 
 /// A campaign and what is done to it.

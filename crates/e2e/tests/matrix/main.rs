@@ -13,9 +13,17 @@ mod redis;
 mod webhooks;
 mod whatsapp;
 
+use e2e::{Fault, Plan, Trial};
 use std::time::Duration;
 
-/// Where the issue of an outage is the outage, not its length.
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// A campaign that meets one fault at a random moment.
+async fn suffer(name: &str, plan: Plan, fault: impl FnOnce(&Trial) -> Fault) {
+    let mut trial = Trial::start(name, plan).await;
+    let fault = fault(&trial);
+    trial.suffer(fault).await;
+    trial.verdict().await;
 }

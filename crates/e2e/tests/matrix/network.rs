@@ -1,14 +1,14 @@
 //! The network between each pair, cut one way: requests that wait, and answers that are lost.
 
-use crate::seconds;
-use e2e::{Fault, Plan, Trial, Wire};
+use crate::{seconds, suffer};
+use e2e::{Fault, Plan, Wire};
 use testkit::Mode;
 
 async fn cut(name: &str, wire: Wire, mode: Mode) {
-    let mut trial = Trial::start(name, Plan::default().processes(1, 2, 2)).await;
-    let during = trial.scaled(seconds(8), seconds(3));
-    trial.suffer(Fault::Wire(wire, mode, during)).await;
-    trial.verdict().await;
+    suffer(name, Plan::default().processes(1, 2, 2), |trial| {
+        Fault::Wire(wire, mode, trial.scaled(seconds(8), seconds(3)))
+    })
+    .await;
 }
 
 /// Every connection to Postgres falls silent for ever, and nothing says so; new ones are fine.
@@ -28,9 +28,7 @@ async fn silent_for_ever(name: &str, wire: Wire) {
         // The statement's second, ten for a lock and five for a connection, then the next try.
         ..Plan::default().recovers_within(20)
     };
-    let mut trial = Trial::start(name, plan).await;
-    trial.suffer(Fault::Wire(wire, Mode::Abandon, seconds(1))).await;
-    trial.verdict().await;
+    suffer(name, plan, |_| Fault::Wire(wire, Mode::Abandon, seconds(1))).await;
 }
 
 macro_rules! wires {

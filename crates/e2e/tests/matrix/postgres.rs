@@ -1,14 +1,7 @@
 //! Postgres restarted, without its sessions, away and exhausted.
 
-use crate::seconds;
-use e2e::{Fault, Plan, Trial};
-
-async fn suffer(name: &str, plan: Plan, fault: impl FnOnce(&Trial) -> Fault) {
-    let mut trial = Trial::start(name, plan).await;
-    let fault = fault(&trial);
-    trial.suffer(fault).await;
-    trial.verdict().await;
-}
+use crate::{seconds, suffer};
+use e2e::{Fault, Plan};
 
 #[tokio::test]
 async fn postgres_restarted() {

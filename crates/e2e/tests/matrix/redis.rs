@@ -1,14 +1,7 @@
 //! Redis restarted, rolled back, wiped, away and full.
 
-use crate::seconds;
-use e2e::{Fault, Plan, Trial};
-
-async fn suffer(name: &str, plan: Plan, fault: impl FnOnce(&Trial) -> Fault) {
-    let mut trial = Trial::start(name, plan).await;
-    let fault = fault(&trial);
-    trial.suffer(fault).await;
-    trial.verdict().await;
-}
+use crate::{seconds, suffer};
+use e2e::{Fault, Plan};
 
 #[tokio::test]
 async fn redis_restarted_with_its_append_only_file() {
