@@ -102,7 +102,7 @@ impl PrivatePostgres {
     }
 
     /// Takes the connections that the server allows, also those that others had, until the value is dropped. All
-    /// but [`LEFT_TO_OTHERS`]: whoever connects again and again wins one now and then.
+    /// but two: whoever connects again and again wins one now and then.
     pub async fn exhaust(&self) -> ExhaustedPostgres {
         or_panic("exhaust Postgres", self.try_exhaust().await)
     }
