@@ -235,12 +235,17 @@ pub async fn ground(connection: &mut Connection, lane: &LaneId) -> Result<LaneGr
     })
 }
 
-/// The lane's Redis was lost: no member counts as confirmed until it joins again.
+/// What the lane was built on is lost: no member counts as confirmed until it joins again. Whoever has joined on
+/// another Redis, on which the lane was not built yet, has taken nothing there since.
 pub async fn begin_rebuild(connection: &mut Connection, lane: &LaneId) -> Result<()> {
-    sqlx::query("-- lanes.unconfirm_members\nUPDATE lane_members SET identity = '' WHERE lane = $1")
-        .bind(lane.as_str())
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "-- lanes.unconfirm_members
+         UPDATE lane_members SET identity = ''
+         WHERE lane = $1 AND identity = (SELECT redis_identity FROM lanes WHERE lane = $1)",
+    )
+    .bind(lane.as_str())
+    .execute(&mut *connection)
+    .await?;
     sqlx::query(
         "-- lanes.begin_rebuild\nUPDATE lanes SET redis_identity = NULL, built = false WHERE lane = $1",
     )

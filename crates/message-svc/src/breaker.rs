@@ -1,8 +1,9 @@
-//! Keeps a lane from throwing its messages at a WhatsApp that does not answer.
+//! Keeps a lane from throwing its messages at a WhatsApp that does not answer, or refuses everything for now.
 //!
 //! A message that was certainly not sent comes back unharmed, but each one that times out becomes uncertain
-//! and may need a person. So after the first refused connection, or a few lost answers in a row, the lane
-//! sends single probes, each later than the last, until one is answered.
+//! and may need a person, and each refusal spends one of a message's attempts. So after the first refused
+//! connection, a few lost answers in a row, or many refusals in a row, the lane sends single probes, each later
+//! than the last, until one is answered. What is refused meanwhile keeps its attempts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +14,9 @@ const PROBE_AFTER: Duration = Duration::from_millis(100);
 const PROBE_AFTER_MAX: Duration = Duration::from_secs(5);
 /// Lost answers in a row that open the breaker: a single one is everyday life.
 const LOST_IN_A_ROW: u32 = 5;
+/// Transient refusals in a row that open it. Were every third message refused by itself, that would happen once
+/// in ten thousand million.
+const REFUSED_IN_A_ROW: u32 = 20;
 
 /// One lane's breaker.
 #[derive(Debug, Default)]
@@ -23,6 +27,7 @@ struct State {
     /// None while closed.
     open: Option<Open>,
     lost_in_a_row: u32,
+    refused_in_a_row: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,11 +71,21 @@ impl Breaker {
         self.lock().open.is_some()
     }
 
-    /// WhatsApp answered, whatever it said.
+    /// WhatsApp answered, and not that it cannot now.
     pub(crate) fn answered(&self) {
         let mut state = self.lock();
-        if state.open.is_some() || state.lost_in_a_row > 0 {
+        if state.open.is_some() || state.lost_in_a_row > 0 || state.refused_in_a_row > 0 {
             *state = State::default();
+        }
+    }
+
+    /// WhatsApp answered that it cannot now.
+    pub(crate) fn refused(&self, now: Instant) {
+        let mut state = self.lock();
+        state.lost_in_a_row = 0;
+        state.refused_in_a_row = state.refused_in_a_row.saturating_add(1);
+        if state.refused_in_a_row >= REFUSED_IN_A_ROW {
+            state.fail(now);
         }
     }
 
@@ -167,5 +182,28 @@ mod tests {
             breaker.lost(now);
         }
         assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn only_refusals_in_a_row_count_and_a_refused_probe_waits_longer() {
+        let breaker = Breaker::default();
+        let now = Instant::now();
+        for _ in 0..3 {
+            for _ in 1..REFUSED_IN_A_ROW {
+                breaker.refused(now);
+            }
+            assert!(!breaker.is_open());
+            breaker.answered();
+        }
+        for _ in 0..256 {
+            breaker.refused(now);
+        }
+        assert_eq!(breaker.allowance(now), Allowance::Wait(PROBE_AFTER));
+        breaker.probing(now + PROBE_AFTER);
+        breaker.refused(now + PROBE_AFTER);
+        assert_eq!(
+            breaker.allowance(now + PROBE_AFTER),
+            Allowance::Wait(2 * PROBE_AFTER)
+        );
     }
 }

@@ -5,6 +5,7 @@
 //! | accepted | leaves | yes | – |
 //! | refused for good | leaves, FAILED | yes | – |
 //! | refused for now | parked; DEFERRED if the wait is over a minute; FAILED after the last attempt | yes | – |
+//! | … while everything is refused | parked | no | – |
 //! | too fast | parked, and the lane pauses | no | – |
 //! | the account, number or template is at fault | parked for a second, and the owner is told | no | – |
 //! | never written | parked, due at once | no | returned |
@@ -40,6 +41,8 @@ pub(crate) struct Attempt {
     /// 1 the first time.
     pub(crate) number: i32,
     pub(crate) attempts_max: i32,
+    /// WhatsApp refuses everything for now: what it refuses says nothing of this message.
+    pub(crate) is_spared: bool,
     pub(crate) at: DateTime<Utc>,
     /// 0 to 1, for jitter.
     pub(crate) chance: f64,
@@ -61,6 +64,8 @@ pub(crate) struct Verdict {
 pub(crate) enum Signal {
     /// WhatsApp answers.
     Answered,
+    /// WhatsApp answers that it cannot now.
+    Refused,
     /// WhatsApp answers that the lane is too fast.
     TooFast,
     /// WhatsApp answers that something larger is wrong.
@@ -217,13 +222,15 @@ fn refused(
             } else {
                 attempt.attempts_max
             };
-            let step = if attempt.number >= most {
+            let wait = retry::backoff(attempt.number, retry_after, attempt.chance);
+            let step = if attempt.is_spared {
+                attempt.parked(wait.min(PARKED_MAX), attempt.number - 1)
+            } else if attempt.number >= most {
                 attempt.failed(MessageState::Failed, note)
             } else {
-                let wait = retry::backoff(attempt.number, retry_after, attempt.chance);
                 attempt.again(wait, note)
             };
-            (vec![step], Signal::Answered)
+            (vec![step], Signal::Refused)
         }
         Action::RetryPair => {
             let wait = retry::pair_backoff(attempt.number, retry_after);

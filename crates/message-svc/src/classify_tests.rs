@@ -11,6 +11,7 @@ fn attempt(number: i32) -> Attempt {
         id: StreamId { high: 1, low: 41 },
         number,
         attempts_max: 5,
+        is_spared: false,
         at: DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time"),
         chance: 1.0,
         trace: String::new(),
@@ -102,6 +103,20 @@ fn a_trouble_names_what_it_concerns_and_the_hold_it_calls_for() {
         };
         assert_eq!((trouble.scope, trouble.hold), (scope, hold), "{code}");
         assert_eq!(trouble.error.code, code.to_string());
+    }
+}
+
+#[test]
+fn what_is_refused_while_everything_is_refused_keeps_its_attempts() {
+    let spared = Attempt {
+        is_spared: true,
+        ..attempt(5)
+    };
+    for (code, expected) in [(131_000, "parked 4"), (API_UNKNOWN, "parked 4"), (100, "failed")] {
+        let error = GraphError::new(code, "refused");
+        let decision = decide(&error);
+        let verdict = classify(&spared, &phone(), SendOutcome::Refused(error, decision, None));
+        assert_eq!(words(&verdict.steps), expected, "{code}");
     }
 }
 

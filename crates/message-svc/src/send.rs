@@ -68,6 +68,7 @@ async fn conclude(lane: &Lane, entry: &TakenEntry, template: Option<Prepared>, t
         id: entry.id,
         number: entry.attempt,
         attempts_max: lane.service.attempts_max,
+        is_spared: false,
         at: Utc::now(),
         chance: rand::random(),
         trace: current_trace_context().unwrap_or_default(),
@@ -87,6 +88,7 @@ async fn conclude(lane: &Lane, entry: &TakenEntry, template: Option<Prepared>, t
     let end = lane.service.transport.send(&lane.id, &request).await;
     measures::send_took(started.elapsed());
     attempt.at = Utc::now();
+    attempt.is_spared = lane.breaker.is_open();
     log_end(&attempt, &end, started.elapsed());
     if let SendOutcome::NotSent { reason } = &end {
         lane.progress.not_sent(reason);
@@ -188,6 +190,10 @@ fn heed(lane: &Lane, verdict: Verdict) -> Vec<Step> {
     match signal {
         Signal::NotSent => lane.breaker.not_sent(now),
         Signal::Lost => lane.breaker.lost(now),
+        Signal::Refused => {
+            lane.breaker.refused(now);
+            lane.progress.is_answered();
+        }
         Signal::Answered | Signal::TooFast | Signal::Trouble(_) => {
             lane.breaker.answered();
             lane.progress.is_answered();
@@ -217,7 +223,7 @@ fn heed(lane: &Lane, verdict: Verdict) -> Vec<Step> {
                 });
             }
         }
-        Signal::Answered | Signal::NotSent | Signal::Lost => {}
+        Signal::Answered | Signal::Refused | Signal::NotSent | Signal::Lost => {}
     }
     steps
 }

@@ -24,6 +24,8 @@ pub enum Flaw {
     DropBeforeApply,
     /// A rebuild counts confirmations that were given before it.
     OldConfirmations,
+    /// A rebuild asks for confirmations while older joins may still lie unread among the outcomes.
+    UnreadConfirmations,
     /// Anyone may take, admitted or not.
     NoMembership,
     /// A member does not look at its lease before it writes.
@@ -34,8 +36,7 @@ pub enum Flaw {
     SilentLeave,
     /// What a member has to say of an entry that is gone from its stream is not published.
     GoneIsAnothers,
-    /// A member that was long silent is forgotten before what it took is reported. This one the engine still has: see
-    /// [`crate`].
+    /// A member that was long silent is forgotten before what it took is reported.
     ForgetsTooEarly,
     /// A campaign of the lane whose stream is gone gets a new one, as if it were not in the lane yet.
     OpensLostStream,
@@ -55,6 +56,7 @@ impl Flaw {
         Self::RoundsBeforeJoins,
         Self::DropBeforeApply,
         Self::OldConfirmations,
+        Self::UnreadConfirmations,
         Self::NoMembership,
         Self::NoLeaseCheck,
         Self::NothingKept,
@@ -81,6 +83,7 @@ impl Flaw {
             Self::NoIdentity => &[RedisRolledBack],
             Self::RoundsBeforeJoins | Self::DropBeforeApply | Self::NothingKept => &[RedisWiped],
             Self::OldConfirmations => &[RedisWiped, LostAnswers, SenderCrashes],
+            Self::UnreadConfirmations => &[StreamLost],
             Self::NoMembership => &[RedisWiped, MemberCrashes, Stops],
             Self::NoLeaseCheck => &[Pauses, LongWaits],
             Self::SilentLeave => &[RedisWiped, Stops],

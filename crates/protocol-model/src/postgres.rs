@@ -116,7 +116,9 @@ impl Postgres {
 
     pub(crate) fn begin_rebuild(&mut self) {
         for member in self.members.values_mut() {
-            member.identity = None;
+            if member.identity == self.lane.identity {
+                member.identity = None;
+            }
         }
         self.lane.identity = None;
         self.lane.built = false;

@@ -75,7 +75,8 @@ flaws! {
     the_identity_check_is_missed: NoIdentity breaks NeverTwice;
     waiting_for_the_members_is_missed: RoundsBeforeJoins breaks NeverTwice;
     applying_before_dropping_is_missed: DropBeforeApply breaks EvidenceIsKept;
-    new_confirmations_are_missed: OldConfirmations breaks NeverTwice;
+    new_confirmations_are_missed: OldConfirmations breaks NeverTwice or EvidenceIsKept;
+    reading_old_joins_first_is_missed: UnreadConfirmations breaks NeverTwice;
     membership_is_missed: NoMembership breaks EvidenceIsKept;
     the_lease_check_is_missed: NoLeaseCheck breaks WritesAreTimely;
     what_members_keep_is_missed: NothingKept breaks NeverTwice;

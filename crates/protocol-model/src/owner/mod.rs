@@ -39,12 +39,20 @@ enum Keeper {
         built: bool,
     },
     MarkBuilt,
-    /// Something in the lane is missing: no longer verified, to be recorded as such.
-    CallFor {
-        unverified: bool,
-    },
+    /// Something in the lane is missing: it is no longer verified, and that is recorded once the ledger has applied
+    /// what lies there.
+    CallFor(CallFor),
     Rebuilding(Rebuild),
     Walking(VecDeque<Micro>),
+}
+
+/// How far it is that the lane is marked for building.
+#[derive(Debug, Clone, Copy)]
+enum CallFor {
+    Unverify,
+    ReadLastOutcome,
+    AwaitLedger(u64),
+    BeginRebuild,
 }
 
 /// Why a step of the owner ended what it belongs to.
@@ -159,7 +167,7 @@ impl Owner {
             }
             Err(Stop::Lost) => {
                 self.say(env, || "a stream is missing or ends too early".to_owned());
-                self.restart_keeper(Keeper::CallFor { unverified: false });
+                self.restart_keeper(Keeper::CallFor(CallFor::Unverify));
             }
             Err(Stop::Reopen(campaign)) => {
                 self.say(env, || format!("campaign {campaign} is opened again"));
@@ -183,15 +191,11 @@ impl Owner {
                 self.say(env, || "recorded: the lane is built".to_owned());
                 self.walk();
             }
-            Keeper::CallFor { unverified: false } => {
-                env.redis.unverify(epoch)?;
-                self.keeper = Keeper::CallFor { unverified: true };
-            }
-            Keeper::CallFor { unverified: true } => {
-                let rows = env.postgres.fence(epoch)?;
-                rows.begin_rebuild();
-                self.say(env, || "recorded: the lane is to be built anew".to_owned());
-                self.keeper = Keeper::ReadGround;
+            Keeper::CallFor(step) => {
+                self.keeper = match self.call_for(env, epoch, step)? {
+                    Some(next) => Keeper::CallFor(next),
+                    None => Keeper::ReadGround,
+                }
             }
             Keeper::Rebuilding(rebuild) => self.rebuild(env, epoch, rebuild)?,
             Keeper::Walking(_) => self.step_of_walk(env, epoch)?,

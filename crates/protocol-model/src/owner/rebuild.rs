@@ -1,6 +1,6 @@
 //! Building the lane on a Redis that it was not built on, as `sender-svc/src/lane/rebuild.rs` does.
 
-use super::{Keeper, Owner, Stop};
+use super::{CallFor, Keeper, Owner, Stop};
 use crate::env::Env;
 use crate::flaw::Flaw;
 use crate::ids::{CampaignNo, Epoch, GRACE, Identity, Instance, Time};
@@ -20,7 +20,7 @@ pub(super) struct Rebuild {
 #[derive(Debug, Clone)]
 enum Next {
     Unverify,
-    BeginRebuild,
+    CallFor(CallFor),
     ReadWork,
     ReadMembers,
     StillHere,
@@ -56,17 +56,7 @@ impl Owner {
                 env.redis.unverify(epoch)?;
                 rebuild.after_unverify()
             }
-            Next::BeginRebuild => {
-                let keeps_confirmations = env.has(Flaw::OldConfirmations);
-                let rows = env.postgres.fence(epoch)?;
-                let members = rows.members.clone();
-                rows.begin_rebuild();
-                if keeps_confirmations {
-                    rows.members = members;
-                }
-                self.say(env, || "recorded: every member must confirm".to_owned());
-                Next::ReadWork
-            }
+            Next::CallFor(step) => self.call_for(env, epoch, step)?.map_or(Next::ReadWork, Next::CallFor),
             Next::ReadWork => {
                 let outstanding = env
                     .postgres
@@ -118,6 +108,41 @@ impl Owner {
         };
         self.keeper = Keeper::Rebuilding(rebuild);
         Ok(())
+    }
+
+    /// Marks the lane for building. Returns what is left to do for that.
+    pub(super) fn call_for(
+        &self,
+        env: &mut Env,
+        epoch: Epoch,
+        step: CallFor,
+    ) -> Result<Option<CallFor>, Stop> {
+        Ok(match step {
+            CallFor::Unverify => {
+                env.redis.unverify(epoch)?;
+                Some(if env.has(Flaw::UnreadConfirmations) {
+                    CallFor::BeginRebuild
+                } else {
+                    CallFor::ReadLastOutcome
+                })
+            }
+            CallFor::ReadLastOutcome => Some(CallFor::AwaitLedger(env.redis.outcomes_span().1)),
+            CallFor::AwaitLedger(last) => Some(match env.redis.outcomes_span().0 {
+                Some(first) if first <= last => CallFor::AwaitLedger(last),
+                _ => CallFor::BeginRebuild,
+            }),
+            CallFor::BeginRebuild => {
+                let keeps_confirmations = env.has(Flaw::OldConfirmations);
+                let rows = env.postgres.fence(epoch)?;
+                let members = rows.members.clone();
+                rows.begin_rebuild();
+                if keeps_confirmations {
+                    rows.members = members;
+                }
+                self.say(env, || "recorded: every member must confirm".to_owned());
+                None
+            }
+        })
     }
 
     /// Waits until every recorded member has joined on this Redis, or the grace is over.
@@ -178,7 +203,7 @@ impl Rebuild {
         if self.recorded == Some(self.identity) && !self.built {
             Next::ListKeys
         } else if self.recorded.is_some() {
-            Next::BeginRebuild
+            Next::CallFor(CallFor::Unverify)
         } else {
             Next::ReadWork
         }

@@ -120,7 +120,7 @@ async fn keep(lane: &Lane) {
             }
             Err(error @ LaneError::Lost(_)) => {
                 tracing::error!(%error, "the lane is built anew");
-                if let Err(error) = rebuild::call_for(lane).await {
+                if let Err(error) = in_time(LONG_WORK, rebuild::call_for(lane)).await {
                     tracing::warn!(%error, "the lane could not be marked for building");
                 }
             }

@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn call_for(lane: &Lane) -> Result<(), LaneError> {
     // Members that have not noticed must not take while they no longer count as confirmed.
     LaneError::check(lane.owner.unverify().await?)?;
+    // A join that lies there may be older than what its member took since: it confirms nothing any more.
+    wait_for_ledger(lane).await?;
     let mut transaction = lane.begin().await?;
     lanes::begin_rebuild(&mut transaction, &lane.lease.lane).await?;
     Ok(commit(transaction).await?)
