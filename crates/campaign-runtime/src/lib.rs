@@ -15,6 +15,7 @@
 
 mod body_deadline;
 mod config;
+mod descriptors;
 mod extract;
 mod fault;
 mod health;

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::{self, ParseFailure, RuntimeArgs, ServiceConfig},
-    healthcheck,
+    descriptors, healthcheck,
     layers::panic_text,
     metrics,
     runtime::{HARD_STOP_GRACE, Runtime, listen},
@@ -108,6 +108,7 @@ where
     let telemetry = Telemetry::install(service, version, config.runtime())?;
     log_panics();
     metrics::install_recorder();
+    descriptors::raise_limit(config.runtime().http.limits().connections);
     ::metrics::gauge!("service_info", "service" => service, "version" => version).set(1.0);
 
     let outcome = tokio::runtime::Builder::new_multi_thread()

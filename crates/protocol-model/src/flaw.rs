@@ -24,8 +24,6 @@ pub enum Flaw {
     DropBeforeApply,
     /// A rebuild counts confirmations that were given before it.
     OldConfirmations,
-    /// A rebuild asks for confirmations while older joins may still lie unread among the outcomes.
-    UnreadConfirmations,
     /// Anyone may take, admitted or not.
     NoMembership,
     /// A member does not look at its lease before it writes.
@@ -42,6 +40,8 @@ pub enum Flaw {
     OpensLostStream,
     /// A settle that is repeated because its answer was lost parks again what was taken again meanwhile.
     ParksTwice,
+    /// A rebuild asks for confirmations while older joins may still lie unread among the outcomes.
+    UnreadConfirmations,
 }
 
 impl Flaw {
@@ -56,7 +56,6 @@ impl Flaw {
         Self::RoundsBeforeJoins,
         Self::DropBeforeApply,
         Self::OldConfirmations,
-        Self::UnreadConfirmations,
         Self::NoMembership,
         Self::NoLeaseCheck,
         Self::NothingKept,
@@ -65,6 +64,7 @@ impl Flaw {
         Self::ForgetsTooEarly,
         Self::OpensLostStream,
         Self::ParksTwice,
+        Self::UnreadConfirmations,
     ];
 }
 
@@ -83,11 +83,10 @@ impl Flaw {
             Self::NoIdentity => &[RedisRolledBack],
             Self::RoundsBeforeJoins | Self::DropBeforeApply | Self::NothingKept => &[RedisWiped],
             Self::OldConfirmations => &[RedisWiped, LostAnswers, SenderCrashes],
-            Self::UnreadConfirmations => &[StreamLost],
             Self::NoMembership => &[RedisWiped, MemberCrashes, Stops],
             Self::NoLeaseCheck => &[Pauses, LongWaits],
             Self::SilentLeave => &[RedisWiped, Stops],
-            Self::BlindAppend | Self::GoneIsAnothers => &[StreamLost],
+            Self::BlindAppend | Self::GoneIsAnothers | Self::UnreadConfirmations => &[StreamLost],
             Self::ForgetsTooEarly => &[Silences, MemberCrashes, RedisWiped],
             Self::OpensLostStream => &[SenderCrashes, LostAnswers, StreamLost],
             Self::BlindLedger | Self::ParksTwice => &[LostAnswers],

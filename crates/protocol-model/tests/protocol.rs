@@ -1,6 +1,6 @@
 //! The protocol keeps its promises in thousands of interleavings, and each safeguard that is taken out is missed.
 
-use protocol_model::{Flaw, Promise, search};
+use protocol_model::{Action, CampaignPlan, Case, Flaw, Promise, Task, replay, search};
 
 /// Interleavings that are tried, where `PROTOCOL_MODEL_CASES` does not say otherwise.
 const CASES: u32 = 5_000;
@@ -39,6 +39,54 @@ fn a_counterexample_is_told_step_by_step() {
     assert!(told.starts_with("NeverTwice is broken"), "{told}");
 }
 
+/// The flaw whose case is told step by step: it takes two joins of one member of which only the first is read while a
+/// rebuild begins, which the search meets too seldom.
+const TOLD: Flaw = Flaw::UnreadConfirmations;
+
+#[test]
+fn reading_old_joins_first_is_missed() {
+    let steps = |task, steps| Action::Run(task, steps);
+    let case = Case {
+        campaigns: vec![CampaignPlan {
+            pages: vec![vec![0]],
+            resend: false,
+        }],
+        members: 2,
+        window: 2,
+        batch: 1,
+        wires: Vec::new(),
+        actions: vec![
+            // Both join, and the ledger reads it; the owner is slow to build the lane, so both join again.
+            steps(Task::Worker(0), 2),
+            steps(Task::Settler(0), 1),
+            steps(Task::Worker(1), 2),
+            steps(Task::Settler(1), 1),
+            steps(Task::Keeper(0), 3),
+            steps(Task::Ledger(0), 6),
+            steps(Task::Keeper(0), 3),
+            Action::Wait(2),
+            steps(Task::Worker(0), 3),
+            steps(Task::Settler(0), 2),
+            steps(Task::Worker(1), 3),
+            steps(Task::Settler(1), 2),
+            // The lane is built; member 0 takes a message, and is about to write it.
+            steps(Task::Keeper(0), 40),
+            steps(Task::Worker(0), 4),
+            steps(Task::Send(0, 0), 1),
+            // Only now are the second joins read.
+            Action::LoseStream(0),
+            steps(Task::Keeper(0), 8),
+            steps(Task::Ledger(0), 8),
+            steps(Task::Keeper(0), 30),
+        ],
+    };
+    let found = replay(&case, Some(TOLD)).expect_err("an old join counts as a confirmation");
+    assert_eq!(found.violation.promise, Promise::NeverTwice, "{found}");
+    if let Err(found) = replay(&case, None) {
+        panic!("{found}");
+    }
+}
+
 fn assert_missed(flaw: Flaw, promises: &[Promise]) {
     let Err(found) = search(Some(flaw), FLAW_CASES_MAX, SEED) else {
         panic!("{flaw}: {FLAW_CASES_MAX} interleavings, and nobody missed the safeguard");
@@ -61,7 +109,7 @@ macro_rules! flaws {
 
         #[test]
         fn every_flaw_is_looked_for() {
-            assert_eq!([$(Flaw::$flaw),+].as_slice(), Flaw::ALL);
+            assert_eq!([$(Flaw::$flaw,)+ TOLD].as_slice(), Flaw::ALL);
         }
     };
 }
@@ -76,7 +124,6 @@ flaws! {
     waiting_for_the_members_is_missed: RoundsBeforeJoins breaks NeverTwice;
     applying_before_dropping_is_missed: DropBeforeApply breaks EvidenceIsKept;
     new_confirmations_are_missed: OldConfirmations breaks NeverTwice or EvidenceIsKept;
-    reading_old_joins_first_is_missed: UnreadConfirmations breaks NeverTwice;
     membership_is_missed: NoMembership breaks EvidenceIsKept;
     the_lease_check_is_missed: NoLeaseCheck breaks WritesAreTimely;
     what_members_keep_is_missed: NothingKept breaks NeverTwice;
