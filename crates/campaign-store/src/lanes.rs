@@ -39,6 +39,8 @@ pub struct LaneGround {
     pub built: bool,
     /// How long ago the ledger last knew of every outcome there was.
     pub behind: Duration,
+    /// Messages that were parked then: taken, and without an outcome.
+    pub parked: i64,
 }
 
 /// A message-svc instance that may have messages of the lane in flight.
@@ -221,7 +223,7 @@ pub async fn allow_long_statements(connection: &mut Connection) -> Result<()> {
 pub async fn ground(connection: &mut Connection, lane: &LaneId) -> Result<LaneGround> {
     let row = sqlx::query(
         "-- lanes.ground
-         SELECT redis_identity, built,
+         SELECT redis_identity, built, parked,
              GREATEST(0, extract(epoch FROM clock_timestamp() - caught_up_at))::float8 AS behind
          FROM lanes WHERE lane = $1",
     )
@@ -232,6 +234,7 @@ pub async fn ground(connection: &mut Connection, lane: &LaneId) -> Result<LaneGr
         redis_identity: row.try_get("redis_identity")?,
         built: row.try_get("built")?,
         behind: Duration::from_secs_f64(row.try_get("behind")?),
+        parked: row.try_get("parked")?,
     })
 }
 
@@ -274,17 +277,24 @@ pub async fn set_built(connection: &mut Connection, lane: &LaneId) -> Result<()>
     Ok(())
 }
 
-/// Records that `ago` the ledger knew of every outcome there was. Not while the lane is being built: an empty
-/// Redis has no outcomes either.
-pub async fn set_caught_up(connection: &mut Connection, lease: &Lease, ago: Duration) -> Result<()> {
+/// Records that `ago` the ledger knew of every outcome there was, and that `parked` messages were parked. Not while
+/// the lane is being built: an empty Redis has no outcomes either.
+pub async fn set_caught_up(
+    connection: &mut Connection,
+    lease: &Lease,
+    ago: Duration,
+    parked: i64,
+) -> Result<()> {
     sqlx::query(
         "-- lanes.set_caught_up
-         UPDATE lanes SET caught_up_at = GREATEST(caught_up_at, clock_timestamp() - make_interval(secs => $3))
+         UPDATE lanes SET parked = $4,
+             caught_up_at = GREATEST(caught_up_at, clock_timestamp() - make_interval(secs => $3))
          WHERE lane = $1 AND epoch = $2 AND built",
     )
     .bind(lease.lane.as_str())
     .bind(lease.epoch)
     .bind(ago.as_secs_f64())
+    .bind(parked)
     .execute(connection)
     .await?;
     Ok(())

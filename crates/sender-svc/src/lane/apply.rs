@@ -66,8 +66,8 @@ pub(crate) async fn batch(
         suppress(&mut transaction, optout).await?;
         applied.optouts.push(optout.clone());
     }
-    if let Some(asked) = complete_as_of {
-        lanes::set_caught_up(&mut transaction, &lane.lease, asked.elapsed()).await?;
+    if let Some(known) = complete_as_of.and_then(|asked| lane.parked.caught_up(asked, Instant::now())) {
+        lanes::set_caught_up(&mut transaction, &lane.lease, known.ago, known.parked).await?;
     }
     commit(transaction).await?;
     Ok(applied)

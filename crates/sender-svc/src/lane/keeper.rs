@@ -145,11 +145,23 @@ impl<'a> Keeper<'a> {
                 }
             }
         }
+        self.say_what_is_parked(&work, begun);
         let nothing_to_reclaim = |work: &Work| work.finished || self.surveyed.get(&work.campaign) == Some(&0);
         if work.iter().all(nothing_to_reclaim) {
             store.in_time(self.silent.forget(self.lane, begun)).await?;
         }
         Ok(progress)
+    }
+
+    /// Only a walk that has looked at every campaign knows.
+    fn say_what_is_parked(&self, work: &[Work], begun: Instant) {
+        let mut unfinished = work.iter().filter(|work| !work.finished);
+        if unfinished.all(|work| self.surveyed.contains_key(&work.campaign)) {
+            let surveys = self.open.values().filter_map(|open| open.survey.as_ref());
+            self.lane
+                .parked
+                .seen(begun, surveys.map(|survey| survey.parked).sum());
+        }
     }
 
     async fn read_work(&self) -> Result<Vec<Work>, LaneError> {

@@ -76,8 +76,10 @@ impl Ledger {
 
     async fn record_caught_up(&mut self, asked: Instant) -> Result<(), LaneError> {
         if self.caught_up_at.elapsed() >= CAUGHT_UP_EVERY {
-            let mut connection = self.lane.sender.store.connection().await?;
-            lanes::set_caught_up(&mut connection, &self.lane.lease, asked.elapsed()).await?;
+            if let Some(known) = self.lane.parked.caught_up(asked, Instant::now()) {
+                let mut connection = self.lane.sender.store.connection().await?;
+                lanes::set_caught_up(&mut connection, &self.lane.lease, known.ago, known.parked).await?;
+            }
             self.caught_up_at = Instant::now();
         }
         Ok(())

@@ -7,6 +7,7 @@ mod error;
 mod feed;
 mod keeper;
 mod ledger;
+mod parked;
 mod progress;
 mod rebuild;
 mod rounds;
@@ -17,6 +18,7 @@ use campaign_store::lanes::Lease;
 use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
+use parked::Parked;
 pub(crate) use progress::Progress;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub(crate) struct Lane {
     pub(crate) stop: CancellationToken,
     /// Told of everything that moves.
     pub(crate) progress: Arc<Progress>,
+    /// What the keeper last found parked.
+    parked: Parked,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
 }
@@ -84,6 +88,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             owner,
             stop,
             progress,
+            parked: Parked::default(),
             look: Notify::new(),
         });
         // However this ends, a panic included, the parts end with it and the lease is no longer prolonged.

@@ -51,7 +51,11 @@ pub(super) async fn run(lane: &Lane, identity: &str, ground: &LaneGround) -> Res
             Vec::new()
         };
         wait_for_ledger(lane).await?;
-        open_new_rounds(lane, identity, &vanished, ground.behind + started.elapsed()).await?;
+        let taken = MayHaveTaken {
+            since: ground.behind + started.elapsed(),
+            parked: ground.parked,
+        };
+        open_new_rounds(lane, identity, &vanished, taken).await?;
     }
     drop_everything(lane).await?;
     verify(lane, identity).await?;
@@ -128,13 +132,37 @@ async fn still_here(lane: &Lane, identity: &str) -> Result<(), LaneError> {
     }
 }
 
+/// What vanished members can have taken: since the ledger last knew everything, and without an outcome then.
+#[derive(Debug, Clone, Copy)]
+struct MayHaveTaken {
+    since: Duration,
+    parked: i64,
+}
+
+impl MayHaveTaken {
+    /// Rows beyond the last one that has an outcome.
+    fn rows(self, rate_per_second: i64, vanished: &[LaneMembership]) -> MaybeSent {
+        if vanished.is_empty() {
+            return MaybeSent::Nothing;
+        }
+        let in_hand: i64 = vanished.iter().map(|member| i64::from(member.concurrency)).sum();
+        let seconds = self.since.as_secs_f64().ceil() as i64;
+        MaybeSent::Rows(
+            rate_per_second
+                .saturating_mul(seconds)
+                .saturating_add(in_hand)
+                .saturating_add(self.parked),
+        )
+    }
+}
+
 /// One transaction: what may have been sent becomes uncertain, everything else unfinished goes in a new
 /// round, vanished members are forgotten, the identity is stored.
 async fn open_new_rounds(
     lane: &Lane,
     identity: &str,
     vanished: &[LaneMembership],
-    behind: Duration,
+    taken: MayHaveTaken,
 ) -> Result<(), LaneError> {
     let work = read_work(lane).await?;
     let mut transaction = lane.begin().await?;
@@ -144,14 +172,7 @@ async fn open_new_rounds(
         .iter()
         .find(|status| status.lane == lane.lease.lane)
         .map_or(1, |status| i64::from(status.throughput_per_second));
-    // What vanished members can have taken since the ledger last knew everything, and had in hand then.
-    let in_hand: i64 = vanished.iter().map(|member| i64::from(member.concurrency)).sum();
-    let seconds = behind.as_secs_f64().ceil() as i64;
-    let maybe_sent = if vanished.is_empty() {
-        MaybeSent::Nothing
-    } else {
-        MaybeSent::Rows(rate.saturating_mul(seconds).saturating_add(in_hand))
-    };
+    let maybe_sent = taken.rows(rate, vanished);
     let mut uncertain = 0;
     for work in &work {
         let now = Utc::now();

@@ -3,9 +3,13 @@
 use crate::member::{Act, Member};
 use crate::stage::{GRACE_MS, SOON, Stage};
 use campaign_core::message::MessageState;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_flushed_midway_loses_nothing_and_doubles_nothing() {
@@ -96,6 +100,42 @@ async fn what_a_vanished_member_had_in_hand_becomes_uncertain_and_nothing_else()
     let accepted = (vanishing.accepted_once() + member.accepted_once()) as i64;
     assert_eq!(progress.count(MessageState::Accepted), accepted);
     assert!(progress.count(MessageState::Uncertain) > 0, "{progress:?}");
+}
+
+/// What is parked has no outcome, so the last row that has one says little about how far a member had come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_vanished_member_had_in_hand_beyond_what_is_parked_becomes_uncertain() {
+    let stage = Stage::start(800).await;
+    let parking = Member::start(&stage.streams, |entry| match entry.id.low {
+        ..=400 => Act::Park(LONG),
+        _ => Act::Park(Duration::ZERO),
+    });
+    let id = stage.send(|_| {}).await;
+    stage.caught_up_with_parked(300).await;
+    parking.kill();
+    let taken = Arc::new(Mutex::new(BTreeSet::<i64>::new()));
+    let noted = taken.clone();
+    let vanishing = Member::start(&stage.streams, move |entry| {
+        noted.lock().expect("not poisoned").insert(entry.id.low as i64);
+        Act::Vanish
+    });
+    testkit::wait_for(SOON, "messages in hand", async || {
+        (!taken.lock().expect("not poisoned").is_empty()).then_some(())
+    })
+    .await;
+    vanishing.kill();
+    // So slow that the time which has passed explains none of it.
+    stage.slow_down().await;
+    stage.redis.flush().await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    stage.reaches(id, MessageState::Uncertain, 300).await;
+    let taken = taken.lock().expect("not poisoned");
+    let again: Vec<_> = member
+        .seqs_accepted()
+        .into_iter()
+        .filter(|seq| taken.contains(seq))
+        .collect();
+    assert!(again.is_empty(), "what may have been sent went again: {again:?}");
 }
 
 /// All senders were away for so long that a dead member counts as silent at once. What it had in hand becomes

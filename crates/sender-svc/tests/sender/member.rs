@@ -21,6 +21,8 @@ pub(crate) enum Act {
     AcceptSlowly,
     Report(MessageState, &'static str),
     Defer(DateTime<Utc>),
+    /// WhatsApp refuses it for now: it is due again after this.
+    Park(Duration),
     /// Keep it and never say anything, as a process does that was killed.
     Vanish,
 }
@@ -61,6 +63,11 @@ impl Member {
     /// Ends it between two takes, without a word.
     pub(crate) fn kill(&self) {
         self.task.abort();
+    }
+
+    pub(crate) fn seqs_accepted(&self) -> Vec<i64> {
+        let accepted = self.accepted.lock().expect("not poisoned");
+        accepted.keys().map(|(seq, _)| seq.0).collect()
     }
 
     /// P2 and P4: nobody was accepted twice. Returns how many were accepted.
@@ -153,6 +160,12 @@ impl Actor {
         };
         match act {
             Act::Vanish => None,
+            Act::Park(wait) => Some(Step::Parked {
+                campaign: entry.campaign,
+                id: entry.id,
+                due_ms: Utc::now().timestamp_millis() + wait.as_millis() as i64,
+                attempts: entry.attempt,
+            }),
             Act::Report(state, code) => Some(settled(MessageOutcome {
                 error: Some(ErrorNote::new(*code, "told by the test")),
                 ..outcome(*state)

@@ -254,6 +254,27 @@ impl Stage {
             .await;
     }
 
+    /// Waits until the ledger knows of every outcome, and of as many parked messages.
+    pub(crate) async fn caught_up_with_parked(&self, parked: i64) {
+        wait_for(
+            SOON,
+            &format!("{parked} parked messages to be known"),
+            async || {
+                let mut connection = self.store.connection().await.ok()?;
+                let ground = lanes::ground(&mut connection, &lane()).await.ok()?;
+                (ground.parked >= parked).then_some(())
+            },
+        )
+        .await;
+    }
+
+    /// From now on the number sends 20 messages a second.
+    pub(crate) async fn slow_down(&self) {
+        self.database
+            .execute("UPDATE phone_numbers SET throughput_per_second = 20")
+            .await;
+    }
+
     /// Waits until as many rows are in a state.
     pub(crate) async fn reaches(&self, id: CampaignId, state: MessageState, count: i64) {
         wait_for(SOON, &format!("{count} messages to be {state}"), async || {
