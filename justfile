@@ -32,7 +32,7 @@ demo *arguments:
 test *arguments:
     @deploy/dev/test.sh "$@"
 
-# Break everything that can break, one by one, while campaigns of 5,000 to 20,000 run (about half an hour)
+# Break everything that can break, one by one, while campaigns of 5,000 to 20,000 run (ten minutes, after a release build)
 matrix *seed:
     @deploy/dev/faults.sh matrix "$@"
 

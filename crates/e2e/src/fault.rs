@@ -53,6 +53,8 @@ pub enum Fault {
     RedisAway(Duration),
     /// Redis is at its memory limit and refuses writes.
     RedisFull(Duration),
+    /// The disk of Redis is full: its append-only file cannot grow, and it refuses writes.
+    RedisDiskFull(Duration),
     /// Postgres crashes and recovers.
     PostgresRestart,
     /// Every session of Postgres is ended.
@@ -103,6 +105,11 @@ impl Fault {
                 stack.redis.set("maxmemory", "1").await;
                 tokio::time::sleep(*during).await;
                 stack.redis.set("maxmemory", "0").await;
+            }
+            Self::RedisDiskFull(during) => {
+                stack.redis.fill_disk();
+                tokio::time::sleep(*during).await;
+                stack.redis.free_disk();
             }
             Self::PostgresRestart => stack.postgres().restart().await,
             Self::PostgresEndsSessions => stack.postgres().end_sessions().await,

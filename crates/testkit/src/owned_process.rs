@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::wait::look_until;
 
@@ -105,6 +105,17 @@ impl OwnedProcess {
         }
         let pid = Pid::from_raw(self.child.id() as i32).context("a process id is positive")?;
         kill_process(pid, signal).with_context(|| format!("signal {}", self.name))
+    }
+
+    /// Lets no file of the process grow beyond so many bytes; none is no limit.
+    pub(crate) fn limit_files(&mut self, bytes: Option<u64>) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.child.id() as i32).context("a process id is positive")?;
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(pid), Resource::Fsize, limit).with_context(|| format!("limit the files of {}", self.name))?;
+        Ok(())
     }
 
     /// Kills the process and waits until it is gone. `SIGKILL` ends stopped processes too.

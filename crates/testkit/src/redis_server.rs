@@ -92,8 +92,10 @@ impl RedisOptions {
 }
 
 fn spawn(options: &RedisOptions, folder: &Path, port: u16) -> anyhow::Result<OwnedProcess> {
-    let mut command = Command::new("redis-server");
+    // Told by a signal that a file may not grow, it would die instead of reporting a full disk.
+    let mut command = Command::new("sh");
     command
+        .args(["-c", r#"trap "" XFSZ; exec redis-server "$@""#, "redis-server"])
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .arg("--dir")
         .arg(folder.join("data"))
@@ -241,6 +243,16 @@ impl Redis {
     /// Lets a frozen server go on.
     pub fn resume(&mut self) {
         or_panic("thaw Redis", self.process.signal(Signal::CONT));
+    }
+
+    /// No write to the append-only file succeeds any more, as on a full disk; Redis then refuses writes.
+    pub fn fill_disk(&mut self) {
+        or_panic("fill the disk of Redis", self.process.limit_files(Some(0)));
+    }
+
+    /// There is room on the disk again.
+    pub fn free_disk(&mut self) {
+        or_panic("free the disk of Redis", self.process.limit_files(None));
     }
 
     async fn try_restart(&mut self) -> anyhow::Result<()> {

@@ -37,6 +37,7 @@ fn faults() -> Vec<Fault> {
         Fault::RedisFlush,
         Fault::RedisAway(short),
         Fault::RedisFull(short),
+        Fault::RedisDiskFull(short),
         Fault::PostgresRestart,
         Fault::PostgresEndsSessions,
         Fault::PostgresAway(short),

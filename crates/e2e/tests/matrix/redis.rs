@@ -1,4 +1,4 @@
-//! Redis restarted, rolled back, wiped, away and full.
+//! Redis restarted, rolled back, wiped, away, and out of memory or disk.
 
 use crate::{seconds, suffer};
 use e2e::{Fault, Plan};
@@ -42,6 +42,16 @@ async fn redis_refusing_writes() {
         "redis_refusing_writes",
         Plan::default().recovers_within(5),
         |trial| Fault::RedisFull(trial.scaled(seconds(10), seconds(3))),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn redis_with_a_full_disk() {
+    suffer(
+        "redis_with_a_full_disk",
+        Plan::default().recovers_within(5),
+        |trial| Fault::RedisDiskFull(trial.scaled(seconds(10), seconds(3))),
     )
     .await;
 }
