@@ -32,6 +32,10 @@ demo *arguments:
 test *arguments:
     @deploy/dev/test.sh "$@"
 
+# Let clients that others wrote talk to the WhatsApp mock (part of `test`; needs PyPI and npm the first time)
+conformance:
+    @conformance/run.sh
+
 # Break everything that can break, one by one, while campaigns of 5,000 to 20,000 run (ten minutes, after a release build)
 matrix *seed:
     @deploy/dev/faults.sh matrix "$@"

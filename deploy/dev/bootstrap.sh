@@ -2,7 +2,8 @@
 # Installs what this project needs and this machine lacks: a C toolchain, Redis, PostgreSQL and just.
 #
 #   bootstrap.sh           what building, running and testing need
-#   bootstrap.sh --checks  also what `just check` uses when it is there: shellcheck, cargo-deny, cargo-machete
+#   bootstrap.sh --checks  also what `just check` and `just test` use when it is there: shellcheck, cargo-deny,
+#                          cargo-machete, Python's venv
 #
 # Needs Rust, and root or sudo. Nothing that is installed is touched, and no service is started: the
 # project runs its own servers, on its own ports and folders. With nothing missing it ends at once.
@@ -40,6 +41,8 @@ missing_packages() {
     { has redis-server && has redis-cli; } || echo redis-server
     has_postgres || echo postgresql
     [[ $checks == no ]] || has shellcheck || echo shellcheck
+    # For the clients of the conformance check.
+    [[ $checks == no ]] || python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
 as_root() {

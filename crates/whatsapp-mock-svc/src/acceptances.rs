@@ -11,8 +11,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::callback::{Callback, Parsed};
+use crate::person;
 use crate::window::SlidingWindow;
 
 /// Most recipients, counted by phone number and campaign.
@@ -74,7 +76,7 @@ pub(crate) struct Recorded {
 }
 
 /// What was accepted, of one campaign or of all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Summary {
     /// Messages accepted.
     pub accepted: u64,
@@ -99,9 +101,9 @@ pub struct Summary {
 }
 
 /// A recipient that got more than one message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Duplicate {
-    /// E.164.
+    /// E.164; `user:` and a number for those known by user id alone.
     pub recipient: String,
     /// How many.
     pub count: u16,
@@ -184,9 +186,9 @@ impl AcceptanceLog {
             let data = serde_json::to_string(&self.callback_data(scope, *entry));
             let _ = writeln!(
                 lines,
-                r#"{{"phone_number_id":"{}","recipient":"+{}","count":{},"callback_data":{}}}"#,
+                r#"{{"phone_number_id":"{}","recipient":"{}","count":{},"callback_data":{}}}"#,
                 scope.phone_number_id,
-                key & ((1 << RECIPIENT_BITS) - 1),
+                person::shown(key & ((1 << RECIPIENT_BITS) - 1)),
                 entry.count,
                 data.unwrap_or_default(),
             );
@@ -206,7 +208,7 @@ impl AcceptanceLog {
                 return;
             }
             summary.duplicates.push(Duplicate {
-                recipient: format!("+{}", key & ((1 << RECIPIENT_BITS) - 1)),
+                recipient: person::shown(key & ((1 << RECIPIENT_BITS) - 1)),
                 count: entry.count,
                 callback_data: self.callback_data(scope, *entry),
             });

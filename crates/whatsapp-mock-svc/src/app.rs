@@ -5,11 +5,13 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use campaign_runtime::Runtime;
 
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+
 use crate::config::Config;
-use crate::control;
-use crate::messages;
 use crate::mock::{Mock, MockSettings};
 use crate::webhooks::delivery;
+use crate::{control, graph, openapi};
 
 /// Runs the mock until it is stopped.
 pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
@@ -28,6 +30,14 @@ pub async fn serve(settings: MockSettings, runtime: Runtime) -> anyhow::Result<(
         "webhooks",
         delivery::pump(Arc::clone(&mock), runtime.shutdown.clone()),
     );
-    let router = messages::router(Arc::clone(&mock), runtime.shutdown.clone()).merge(control::router(mock));
-    runtime.serve(router).await
+    let api = graph::Api::new(Arc::clone(&mock), runtime.shutdown.clone());
+    runtime.serve(router(api, mock)).await
+}
+
+fn router(api: graph::Api, mock: Arc<Mock>) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(openapi::base())
+        .merge(graph::routes().with_state(api))
+        .merge(control::routes().with_state(mock))
+        .split_for_parts();
+    graph::with_fallbacks(router.merge(openapi::route(document)))
 }

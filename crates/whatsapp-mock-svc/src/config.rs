@@ -59,6 +59,13 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THROUGHPUT)))]
     pub throughput: u32,
 
+    /// Refuse what Meta refuses from the start: numbers and templates that were not set up (100, 132001),
+    /// texts outside the 24-hour window (131047), more than 250 people a day (131048), bursts to one
+    /// person (131056)
+    #[arg(long = "strict", env = "MOCK_STRICT", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub is_strict: bool,
+
     /// Faults, as JSON: see PUT /mock/faults. For example {"hang":0.01,"errors":[{"code":131000,"share":0.05}]}
     #[arg(long, env = "MOCK_FAULTS", default_value = "{}")]
     pub faults: String,
@@ -122,6 +129,7 @@ impl Config {
                     further_roots,
                     seed: self.seed,
                     throughput: self.throughput,
+                    is_strict: self.is_strict,
                     faults,
                     webhooks,
                 })

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::randomness::Lot;
 
@@ -18,7 +19,7 @@ pub const MAX_DELAY_MS: u64 = 120_000;
 const MAX_REMEMBERED: usize = 1_000_000;
 
 /// Latency and faults; every share is in `0.0..=1.0` and together they are at most 1.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaultProfile {
     /// Every answer waits this long.
@@ -46,7 +47,7 @@ pub struct FaultProfile {
 }
 
 /// One error code and how often it is answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorFault {
     /// A code of Meta's table, or any other.

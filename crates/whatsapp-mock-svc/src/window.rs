@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One second.
 const WINDOW_US: u64 = 1_000_000;
@@ -49,7 +50,7 @@ impl SlidingWindow {
 }
 
 /// Acceptances per [`BUCKET_MS`], from the first one on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Histogram {
     /// When the first bucket begins, in milliseconds since 1970.
     pub first_at_ms: u64,

@@ -11,18 +11,24 @@ pub struct Body<'a> {
     /// Always `whatsapp_business_account`.
     pub object: &'static str,
     /// One for each account.
-    pub entry: [Entry<'a>; 1],
+    pub entry: Vec<Entry<'a>>,
 }
 
 impl<'a> Body<'a> {
     /// A body about one account.
     pub fn new(account_id: &'a str, changes: Vec<Change<'a>>) -> Self {
+        Self::of(vec![Entry {
+            id: account_id,
+            time: None,
+            changes,
+        }])
+    }
+
+    /// A body about several accounts.
+    pub fn of(entry: Vec<Entry<'a>>) -> Self {
         Self {
             object: "whatsapp_business_account",
-            entry: [Entry {
-                id: account_id,
-                changes,
-            }],
+            entry,
         }
     }
 }
@@ -32,6 +38,9 @@ impl<'a> Body<'a> {
 pub struct Entry<'a> {
     /// WhatsApp Business Account id.
     pub id: &'a str,
+    /// Seconds since 1970; changes of the account have it, those of messages do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
     /// One for each field and phone number.
     pub changes: Vec<Change<'a>>,
 }
@@ -68,6 +77,38 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// A change of any field, with a value that is written as it is.
+    pub fn raw(field: &'static str, value: serde_json::Value) -> Self {
+        Self {
+            field,
+            value: Value::Raw(value),
+        }
+    }
+
+    /// Adds who the statuses, messages or wishes are about.
+    #[must_use]
+    pub fn with_contacts(mut self, given: Vec<Contact>) -> Self {
+        match &mut self.value {
+            Value::Messages(Messages { contacts, .. }) | Value::Preferences { contacts, .. } => {
+                *contacts = given;
+            }
+            Value::Raw(_) => {}
+        }
+        self
+    }
+
+    /// Adds the phone number as people write it, without which its id stands in for it.
+    #[must_use]
+    pub fn with_display_phone_number(mut self, number: &'a str) -> Self {
+        match &mut self.value {
+            Value::Messages(Messages { metadata, .. }) | Value::Preferences { metadata, .. } => {
+                metadata.display_phone_number = number;
+            }
+            Value::Raw(_) => {}
+        }
+        self
+    }
+
     /// A person's wish about marketing.
     pub fn preferences(phone_number_id: &'a str, preferences: Vec<Preference<'a>>) -> Self {
         Self {
@@ -75,6 +116,7 @@ impl<'a> Change<'a> {
             value: Value::Preferences {
                 messaging_product: "whatsapp",
                 metadata: Metadata::of(phone_number_id),
+                contacts: Vec::new(),
                 user_preferences: preferences,
             },
         }
@@ -93,9 +135,14 @@ pub enum Value<'a> {
         messaging_product: &'static str,
         /// Which phone number.
         metadata: Metadata<'a>,
+        /// Whose they are.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        contacts: Vec<Contact>,
         /// The wishes.
         user_preferences: Vec<Preference<'a>>,
     },
+    /// Of any other field.
+    Raw(serde_json::Value),
 }
 
 /// Value of the field `messages`.
@@ -105,6 +152,9 @@ pub struct Messages<'a> {
     pub messaging_product: &'static str,
     /// Which phone number.
     pub metadata: Metadata<'a>,
+    /// Who they went to or came from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<Contact>,
     /// Of messages that were sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<Status<'a>>,
@@ -118,6 +168,7 @@ impl<'a> Messages<'a> {
         Self {
             messaging_product: "whatsapp",
             metadata: Metadata::of(phone_number_id),
+            contacts: Vec::new(),
             statuses: Vec::new(),
             messages: Vec::new(),
         }
@@ -151,14 +202,77 @@ pub struct Status<'a> {
     pub status: &'static str,
     /// Seconds since 1970, as a string, as Meta writes it.
     pub timestamp: String,
-    /// `wa_id` of the person.
-    pub recipient_id: String,
+    /// `wa_id` of the person; absent when a user id was addressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient_id: Option<String>,
+    /// The business-scoped user id of the person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient_user_id: Option<String>,
     /// As given with the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub biz_opaque_callback_data: Option<std::borrow::Cow<'a, str>>,
+    /// Up to v23.0: the thread that the message belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Conversation>,
+    /// What the message costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<Pricing>,
     /// Why it failed.
     #[serde(skip_serializing_if = "<[GraphError]>::is_empty")]
     pub errors: &'a [GraphError],
+}
+
+/// A person, as the business knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contact {
+    /// What they call themselves.
+    pub profile: Profile,
+    /// Absent when only the user id is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wa_id: Option<String>,
+    /// The business-scoped user id.
+    pub user_id: String,
+}
+
+/// What a person calls themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// Their name.
+    pub name: String,
+}
+
+/// A thread of messages, as webhooks up to v23.0 have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conversation {
+    /// Its id.
+    pub id: String,
+    /// When it ends, in seconds since 1970, as a string; only `sent` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_timestamp: Option<String>,
+    /// How it began.
+    pub origin: Origin,
+}
+
+/// How a thread began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// As in `marketing`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+/// What a message costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pricing {
+    /// Whether it costs anything.
+    pub billable: bool,
+    /// `PMP`: by the message.
+    pub pricing_model: &'static str,
+    /// As in `marketing`.
+    pub category: &'static str,
+    /// `regular` or `free_customer_service`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
 }
 
 /// A person's wish about marketing.
@@ -166,6 +280,8 @@ pub struct Status<'a> {
 pub struct Preference<'a> {
     /// The person.
     pub wa_id: &'a str,
+    /// What they wish, in words.
+    pub detail: &'static str,
     /// `marketing_messages`
     pub category: &'static str,
     /// `stop` or `resume`.

@@ -13,10 +13,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use whatsapp_api::signature;
-use whatsapp_api::webhook::body::{Body, Change, Status};
 
-use super::{Batch, Event, StatusKind, WebhookSettings};
-use crate::answer::Refusal;
+use super::rendering::{self, Identities};
+use super::{Batch, WebhookSettings};
 use crate::mock::Mock;
 
 /// Most bodies under way.
@@ -30,9 +29,6 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long connections are reused. Then the host name is resolved anew, so that replicas of
 /// `message-svc` that came or went behind one name get their share, or get none.
 const CONNECTIONS_LIFETIME: Duration = Duration::from_secs(2);
-
-/// The WhatsApp Business Account that bodies are about.
-const ACCOUNT_ID: &str = "102290129340398";
 
 /// Takes batches out of the outbox and delivers them, until the stop.
 pub(crate) async fn pump(mock: Arc<Mock>, shutdown: Shutdown) -> anyhow::Result<()> {
@@ -69,12 +65,13 @@ async fn deliver(mock: Arc<Mock>, batch: Batch) {
 
 /// Whether the body was answered 200 at last.
 async fn told(mock: &Mock, batch: &Batch) -> bool {
+    let identities = Identities::of(batch, &mock.ledger().numbers);
     for attempt in 0..MAX_ATTEMPTS {
         // Read each time: a target that moved is followed.
         let settings = mock.webhooks();
         let result = mock
             .courier
-            .post(&settings, batch, mock.now_us() / 1_000_000)
+            .post(&settings, batch, &identities, mock.now_us() / 1_000_000)
             .await;
         let label = match &result {
             Ok(200) => "ok",
@@ -115,11 +112,17 @@ impl Courier {
     }
 
     /// Posts one body; the HTTP status.
-    async fn post(&self, settings: &WebhookSettings, batch: &Batch, now_s: u64) -> anyhow::Result<u16> {
+    async fn post(
+        &self,
+        settings: &WebhookSettings,
+        batch: &Batch,
+        identities: &Identities,
+        now_s: u64,
+    ) -> anyhow::Result<u16> {
         let Some(url) = &settings.url else {
             anyhow::bail!("webhooks have no target");
         };
-        let body = render(settings, batch, now_s)?;
+        let body = rendering::render(settings, batch, identities, now_s)?;
         let mut request = self
             .client(url)?
             .post(url)
@@ -213,47 +216,5 @@ impl Resolve for RotatingResolver {
             let addresses: Addrs = Box::new(addresses.into_iter());
             Ok(addresses)
         })
-    }
-}
-
-fn render(settings: &WebhookSettings, batch: &Batch, now_s: u64) -> serde_json::Result<Vec<u8>> {
-    let failure = [Refusal::of(settings.fail_code).into_error()];
-    let changes = match batch {
-        Batch::Statuses(events) => status_changes(events, &failure),
-        Batch::Inbound(requests) => {
-            let changes = requests
-                .iter()
-                .map(|(wamid, request)| request.change(wamid, now_s));
-            changes.collect()
-        }
-    };
-    serde_json::to_vec(&Body::new(ACCOUNT_ID, changes))
-}
-
-/// One change for each run of statuses from the same phone number, so that their order stays.
-fn status_changes<'a>(events: &'a [Event], failure: &'a [whatsapp_api::GraphError]) -> Vec<Change<'a>> {
-    events
-        .chunk_by(|left, right| left.message.phone_number_id == right.message.phone_number_id)
-        .map(|run| {
-            let statuses = run.iter().map(|event| status(event, failure)).collect();
-            Change::statuses(&run[0].message.phone_number_id, statuses)
-        })
-        .collect()
-}
-
-fn status<'a>(event: &Event, failure: &'a [whatsapp_api::GraphError]) -> Status<'a> {
-    let (status, errors): (_, &[_]) = match event.status {
-        StatusKind::Sent => ("sent", &[]),
-        StatusKind::Delivered => ("delivered", &[]),
-        StatusKind::Read => ("read", &[]),
-        StatusKind::Failed => ("failed", failure),
-    };
-    Status {
-        id: super::outbox::wamid(event.serial),
-        status,
-        timestamp: event.at_s.to_string(),
-        recipient_id: event.message.wa_id.to_string(),
-        biz_opaque_callback_data: event.message.callback.text().map(Into::into),
-        errors,
     }
 }

@@ -2,11 +2,15 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use whatsapp_api::webhook::PreferenceValue;
 use whatsapp_api::webhook::body::{Change, Preference};
 
+use super::rendering::contact;
+use crate::person;
+
 /// A person's message or wish.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InboundRequest {
     /// The business phone number it comes to.
@@ -21,7 +25,7 @@ pub struct InboundRequest {
 }
 
 /// What a person sends.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum InboundContent {
     /// Free text.
@@ -47,6 +51,7 @@ pub enum InboundContent {
     Preference {
         /// `stop` or `resume`.
         #[serde(deserialize_with = "preference")]
+        #[schema(value_type = String)]
         value: PreferenceValue,
     },
 }
@@ -63,20 +68,40 @@ impl InboundRequest {
             .collect()
     }
 
+    /// The person, as a number; their digits are few enough.
+    pub(crate) fn wa_id(&self) -> u64 {
+        self.from.parse().unwrap_or(u64::MAX)
+    }
+
+    /// Whether it opens the window in which the business may answer freely.
+    pub(crate) fn opens_window(&self) -> bool {
+        !matches!(self.content, InboundContent::Preference { .. })
+    }
+
     pub(crate) fn change(&self, wamid: &str, now_s: u64) -> Change<'_> {
+        let contacts = contact(self.wa_id()).into_iter().collect();
+        self.bare_change(wamid, now_s).with_contacts(contacts)
+    }
+
+    fn bare_change(&self, wamid: &str, now_s: u64) -> Change<'_> {
         if let InboundContent::Preference { value } = &self.content {
+            let (value, detail) = match value {
+                PreferenceValue::Stop => ("stop", "User requested to stop marketing messages"),
+                PreferenceValue::Resume => ("resume", "User requested to resume marketing messages"),
+            };
             let preference = Preference {
                 wa_id: &self.from,
+                detail,
                 category: "marketing_messages",
-                value: match value {
-                    PreferenceValue::Stop => "stop",
-                    PreferenceValue::Resume => "resume",
-                },
+                value,
                 timestamp: now_s.cast_signed(),
             };
             return Change::preferences(&self.phone_number_id, vec![preference]);
         }
         let mut message = json!({"from": self.from, "id": wamid, "timestamp": now_s.to_string()});
+        if let Some(user_id) = person::user_id(self.wa_id()) {
+            message["from_user_id"] = user_id.into();
+        }
         let (kind, content) = self.content.wire();
         message["type"] = kind.into();
         message[kind] = content;

@@ -6,10 +6,14 @@
 
 pub(crate) mod delivery;
 mod inbound;
+mod notices;
 mod outbox;
+mod rendering;
 mod settings;
 
-pub use inbound::InboundRequest;
+pub use inbound::{InboundContent, InboundRequest};
+pub(crate) use notices::Notice;
+pub use notices::{AccountEvent, QualityEvent};
 pub(crate) use outbox::{Batch, Event, Message, Outbox, StatusKind};
 pub use outbox::{MAX_INBOUND, MAX_PENDING, OutboxReport};
 pub use settings::{SigningSecret, WebhookSettings};

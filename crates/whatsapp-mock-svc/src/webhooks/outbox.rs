@@ -9,14 +9,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{InboundRequest, WebhookSettings};
+use super::{InboundRequest, Notice, WebhookSettings};
 use crate::callback::Callback;
+use crate::pricing::Price;
 use crate::randomness::Lot;
 
 /// Most messages that wait for a status: about 50 MB.
 pub const MAX_PENDING: usize = 500_000;
-/// Most messages of people that wait.
+/// Most messages of people that wait, and most notices.
 pub const MAX_INBOUND: usize = 10_000;
 /// How long a status waits for others to fill its batch.
 const MAX_LINGER_US: u64 = 50_000;
@@ -30,6 +32,7 @@ pub(crate) struct Message {
     pub(crate) wa_id: u64,
     pub(crate) callback: Callback,
     pub(crate) lot: Lot,
+    pub(crate) price: Price,
 }
 
 /// How far a message came.
@@ -56,6 +59,8 @@ pub(crate) enum Batch {
     Statuses(Vec<Event>),
     /// With the wamid of each.
     Inbound(Vec<(String, InboundRequest)>),
+    /// What happened to accounts, numbers and templates, and when.
+    Notices(Vec<(u64, Notice)>),
 }
 
 #[derive(Debug)]
@@ -73,6 +78,7 @@ pub(crate) struct Outbox {
     ready: VecDeque<Event>,
     ready_since_us: u64,
     inbound: VecDeque<(String, InboundRequest)>,
+    notices: VecDeque<(u64, Notice)>,
     next_serial: u64,
     delivering: usize,
     counts: Counts,
@@ -87,7 +93,7 @@ struct Counts {
 }
 
 /// What waits, and what was left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutboxReport {
     /// Messages that wait for their next status.
     pub pending: usize,
@@ -95,6 +101,8 @@ pub struct OutboxReport {
     pub ready: usize,
     /// Messages of people that wait.
     pub inbound: usize,
+    /// Notices that wait.
+    pub notices: usize,
     /// Bodies under way, those that wait to be sent again included. When this and all above are 0,
     /// everything was told.
     pub delivering: usize,
@@ -117,6 +125,7 @@ impl Outbox {
             ready: VecDeque::new(),
             ready_since_us: 0,
             inbound: VecDeque::new(),
+            notices: VecDeque::new(),
             next_serial: first_serial,
             delivering: 0,
             counts: Counts::default(),
@@ -154,6 +163,15 @@ impl Outbox {
         Some(wamid)
     }
 
+    /// Plans a notice; whether there was room.
+    pub(crate) fn accept_notice(&mut self, notice: Notice, now_us: u64) -> bool {
+        if self.notices.len() >= MAX_INBOUND {
+            return false;
+        }
+        self.notices.push_back((now_us / 1_000_000, notice));
+        true
+    }
+
     /// The next body, if one is due; [`Outbox::delivered`] says when it needs no further delivery.
     pub(crate) fn next_batch(&mut self, settings: &WebhookSettings, now_us: u64) -> Option<Batch> {
         let batch = self.due_batch(settings, now_us);
@@ -174,6 +192,10 @@ impl Outbox {
             let count = self.inbound.len().min(settings.batch_size);
             return Some(Batch::Inbound(self.inbound.drain(..count).collect()));
         }
+        if !self.notices.is_empty() {
+            let count = self.notices.len().min(settings.batch_size);
+            return Some(Batch::Notices(self.notices.drain(..count).collect()));
+        }
         self.advance(settings, now_us);
         let full = self.ready.len() >= settings.batch_size;
         if self.ready.is_empty() || !(full || now_us >= self.ready_since_us + MAX_LINGER_US) {
@@ -193,6 +215,7 @@ impl Outbox {
             pending: self.pending(),
             ready: self.ready.len(),
             inbound: self.inbound.len(),
+            notices: self.notices.len(),
             delivering: self.delivering,
             dropped: self.counts.dropped,
             lost: self.counts.lost,

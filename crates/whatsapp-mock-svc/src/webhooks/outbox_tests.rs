@@ -20,6 +20,11 @@ fn message(number: u64) -> Message {
         wa_id: number,
         callback: Callback::None,
         lot: Lot::of(1, &[&number.to_le_bytes()]),
+        price: crate::pricing::Price {
+            rate: crate::pricing::Rate::Marketing,
+            is_in_window: false,
+            has_conversation: false,
+        },
     }
 }
 

@@ -1,13 +1,14 @@
 //! How statuses travel.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use whatsapp_api::webhook::MAX_UPDATES;
 
 /// Longest delay of a status, and longest pause between two attempts.
 const MAX_DELAY_MS: u64 = 3_600_000;
 
 /// Where statuses go, and how. Shares are in `0.0..=1.0` and independent of each other.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSettings {
     /// Whether anything is sent. While it is off, what waits goes on waiting, and messages that are
@@ -17,6 +18,7 @@ pub struct WebhookSettings {
     pub url: Option<String>,
     /// Signs the bodies; without it they go unsigned. Never shown.
     #[serde(skip_serializing)]
+    #[schema(value_type = Option<String>, write_only)]
     pub app_secret: Option<SigningSecret>,
     /// From acceptance to `sent`.
     pub sent_ms: u64,

@@ -29,6 +29,15 @@ impl Drop for Mock {
 
 impl Mock {
     pub(crate) async fn start(faults: FaultProfile, webhooks: WebhookSettings) -> Self {
+        Self::with(faults, webhooks, false).await
+    }
+
+    /// As strict as Meta from the start.
+    pub(crate) async fn strict(webhooks: WebhookSettings) -> Self {
+        Self::with(FaultProfile::default(), webhooks, true).await
+    }
+
+    async fn with(faults: FaultProfile, webhooks: WebhookSettings, is_strict: bool) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
@@ -38,6 +47,7 @@ impl Mock {
             verify_token: Some("verify".to_owned().into()),
             seed: 42,
             throughput: 1_000,
+            is_strict,
             faults,
             webhooks,
         };
@@ -95,6 +105,23 @@ impl Mock {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap())
+    }
+
+    /// Asks with the token, as other clients than the engine's do.
+    pub(crate) async fn graph(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let (status, answer) = self.graph_text(method, path, body).await;
+        (status, serde_json::from_str(&answer).unwrap())
+    }
+
+    pub(crate) async fn graph_text(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+        let method: reqwest::Method = method.parse().unwrap();
+        let mut request = self.http.request(method, self.url(path)).bearer_auth(TOKEN);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.text().await.unwrap())
     }
 
     fn url(&self, path: &str) -> String {

@@ -20,6 +20,7 @@ pub(crate) struct Receiver {
     refused: Arc<AtomicUsize>,
     unsigned: Arc<AtomicUsize>,
     bodies: Arc<Mutex<Vec<Vec<Update>>>>,
+    raw: Arc<Mutex<Vec<String>>>,
 }
 
 impl Receiver {
@@ -44,6 +45,25 @@ impl Receiver {
 
     pub(crate) fn bodies(&self) -> Vec<Vec<Update>> {
         self.bodies.lock().unwrap().clone()
+    }
+
+    /// All bodies as they came.
+    pub(crate) fn raw(&self) -> String {
+        self.raw.lock().unwrap().join("\n")
+    }
+
+    /// What stands in this part of the values of all changes, as it came.
+    pub(crate) fn values(&self, part: &str) -> Vec<serde_json::Value> {
+        let mut found = Vec::new();
+        for raw in self.raw.lock().unwrap().iter() {
+            let body: serde_json::Value = serde_json::from_str(raw).unwrap();
+            for entry in body["entry"].as_array().unwrap() {
+                for change in entry["changes"].as_array().unwrap() {
+                    found.extend(change["value"][part].as_array().into_iter().flatten().cloned());
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn statuses(&self) -> Vec<Status> {
@@ -82,6 +102,8 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     }
     let webhook = webhook::parse(&body).unwrap();
     assert_eq!(webhook.unreadable, 0);
+    let raw = String::from_utf8(body.to_vec()).unwrap();
+    receiver.raw.lock().unwrap().push(raw);
     receiver.bodies.lock().unwrap().push(webhook.updates);
     StatusCode::OK
 }

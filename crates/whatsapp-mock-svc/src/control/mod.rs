@@ -1,4 +1,9 @@
 //! `/mock`: what tests and the demo see and change. Has no counterpart at Meta, and no password.
+//!
+//! - here: faults, webhooks, acceptances, messages of people;
+//! - `setup`: phone numbers, accounts, statuses of templates, and what Meta reports about them.
+
+mod setup;
 
 use std::sync::Arc;
 
@@ -6,61 +11,75 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use bytes::Bytes;
-use campaign_runtime::{Json, Path, Problem, Query};
+use campaign_runtime::{Json, Problem, Query};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::acceptances::Summary;
+use crate::accounts::AccountReport;
 use crate::faults::FaultProfile;
 use crate::mock::Mock;
-use crate::numbers::{MAX_NUMBERS, MAX_THROUGHPUT, NumberReport, NumberSettings, RateReport};
+use crate::numbers::{NumberReport, RateReport};
 use crate::webhooks::{InboundRequest, MAX_INBOUND, OutboxReport, WebhookSettings};
 
-pub(crate) fn router(mock: Arc<Mock>) -> axum::Router {
-    axum::Router::new()
-        .route("/mock", get(overview))
-        .route("/mock/faults", get(faults).put(set_faults))
-        .route("/mock/webhooks", get(webhooks).put(set_webhooks))
-        .route("/mock/webhooks/verify", post(verify))
-        .route("/mock/numbers/{phone_number_id}", put(set_number))
-        .route("/mock/acceptances", get(acceptances).delete(forget))
-        .route("/mock/acceptances/export", get(export))
-        .route("/mock/rate", get(rate))
-        .route("/mock/inbound", post(inbound))
-        .with_state(mock)
+pub(crate) fn routes() -> OpenApiRouter<Arc<Mock>> {
+    OpenApiRouter::new()
+        .routes(routes!(overview))
+        .routes(routes!(faults, set_faults))
+        .routes(routes!(webhooks, set_webhooks))
+        .routes(routes!(verify))
+        .routes(routes!(acceptances, forget))
+        .routes(routes!(export))
+        .routes(routes!(rate))
+        .routes(routes!(inbound))
+        .merge(setup::routes())
 }
 
 /// The mock at a glance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Overview {
     acceptances: Summary,
     numbers: Vec<NumberReport>,
+    accounts: Vec<AccountReport>,
     webhooks: OutboxReport,
     faults: FaultProfile,
 }
 
+/// Shows everything at a glance.
+#[utoipa::path(get, path = "/mock", tag = "control", responses((status = 200, body = Overview)))]
 async fn overview(State(mock): State<Arc<Mock>>) -> Json<Overview> {
-    let (acceptances, numbers) = {
+    let (acceptances, numbers, accounts) = {
         let ledger = mock.ledger();
-        (ledger.acceptances.summary(None), ledger.numbers.reports())
+        (
+            ledger.acceptances.summary(None),
+            ledger.numbers.reports(),
+            ledger.accounts.reports(),
+        )
     };
     let webhooks = mock.outbox().report();
     Json(Overview {
         acceptances,
         numbers,
+        accounts,
         webhooks,
         faults: (*mock.faults()).clone(),
     })
 }
 
+/// Shows what goes wrong, and how often.
+#[utoipa::path(get, path = "/mock/faults", tag = "control", responses((status = 200, body = FaultProfile)))]
 async fn faults(State(mock): State<Arc<Mock>>) -> Json<FaultProfile> {
     Json((*mock.faults()).clone())
 }
 
 /// Replaces the whole profile: `{}` means no latency and no faults.
+#[utoipa::path(put, path = "/mock/faults", tag = "control", request_body = FaultProfile,
+    responses((status = 200, body = FaultProfile)))]
 async fn set_faults(
     State(mock): State<Arc<Mock>>,
     Json(profile): Json<FaultProfile>,
@@ -70,11 +89,15 @@ async fn set_faults(
     Ok(Json(profile))
 }
 
+/// Shows how statuses travel.
+#[utoipa::path(get, path = "/mock/webhooks", tag = "control", responses((status = 200, body = WebhookSettings)))]
 async fn webhooks(State(mock): State<Arc<Mock>>) -> Json<WebhookSettings> {
     Json((*mock.webhooks()).clone())
 }
 
 /// Changes the fields that are given; the others stay.
+#[utoipa::path(put, path = "/mock/webhooks", tag = "control", request_body = WebhookSettings,
+    responses((status = 200, body = WebhookSettings)))]
 async fn set_webhooks(
     State(mock): State<Arc<Mock>>,
     Json(given): Json<serde_json::Map<String, Value>>,
@@ -93,7 +116,8 @@ async fn set_webhooks(
 }
 
 /// Asks the target to verify itself, as Meta does when a webhook is registered.
-async fn verify(State(mock): State<Arc<Mock>>) -> Result<Json<Value>, Problem> {
+#[utoipa::path(post, path = "/mock/webhooks/verify", tag = "control", responses((status = 200, body = Verified)))]
+async fn verify(State(mock): State<Arc<Mock>>) -> Result<Json<Verified>, Problem> {
     let token = mock
         .verify_token
         .as_ref()
@@ -105,53 +129,26 @@ async fn verify(State(mock): State<Arc<Mock>>) -> Result<Json<Value>, Problem> {
         .await;
     let verified =
         verified.map_err(|error| Problem::conflict(format!("the target did not answer: {error:#}")))?;
-    Ok(Json(json!({ "verified": verified })))
+    Ok(Json(Verified { verified }))
 }
 
-async fn set_number(
-    State(mock): State<Arc<Mock>>,
-    Path(phone_number_id): Path<String>,
-    Json(settings): Json<NumberSettings>,
-) -> Result<Json<NumberReport>, Problem> {
-    let mut problems = Vec::new();
-    let known = !phone_number_id.is_empty() && phone_number_id.bytes().all(|byte| byte.is_ascii_digit());
-    if !known || phone_number_id.len() > whatsapp_api::client::MAX_PHONE_NUMBER_ID_DIGITS {
-        problems.push((
-            "phone_number_id".to_owned(),
-            "something else".to_owned(),
-            "digits",
-        ));
-    }
-    if let Some(throughput) = settings
-        .throughput
-        .filter(|rate| !(1..=MAX_THROUGHPUT).contains(rate))
-    {
-        problems.push((
-            "/throughput".to_owned(),
-            throughput.to_string(),
-            "from 1 to 10000",
-        ));
-    }
-    refuse(problems)?;
-    let report = mock.ledger().numbers.set(&phone_number_id, settings);
-    report.map(Json).ok_or_else(|| {
-        Problem::conflict(format!(
-            "this mock knows no more than {MAX_NUMBERS} phone numbers"
-        ))
-    })
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct OfCampaign {
     campaign: Option<String>,
 }
 
+/// Shows what was accepted, of one campaign or of all.
+#[utoipa::path(get, path = "/mock/acceptances", tag = "control", params(OfCampaign),
+    responses((status = 200, body = Summary)))]
 async fn acceptances(State(mock): State<Arc<Mock>>, Query(of): Query<OfCampaign>) -> Json<Summary> {
     Json(mock.ledger().acceptances.summary(of.campaign.as_deref()))
 }
 
 /// NDJSON, one line per recipient; what is accepted meanwhile may be in it or not.
+#[utoipa::path(get, path = "/mock/acceptances/export", tag = "control", params(OfCampaign),
+    responses((status = 200, body = String, content_type = "application/x-ndjson")))]
 async fn export(State(mock): State<Arc<Mock>>, Query(of): Query<OfCampaign>) -> Response {
     let shards = futures::stream::iter((0..).map_while(move |shard| {
         let lines = mock.ledger().acceptances.export(shard, of.campaign.as_deref());
@@ -165,23 +162,29 @@ async fn export(State(mock): State<Arc<Mock>>, Query(of): Query<OfCampaign>) -> 
 }
 
 /// Forgets everything that was accepted, and its statuses; settings stay.
-async fn forget(State(mock): State<Arc<Mock>>) -> Json<Value> {
+#[utoipa::path(delete, path = "/mock/acceptances", tag = "control", responses((status = 200, body = Forgotten)))]
+async fn forget(State(mock): State<Arc<Mock>>) -> Json<Forgotten> {
     {
         let mut ledger = mock.ledger();
         ledger.acceptances = crate::acceptances::AcceptanceLog::default();
         ledger.fault_memory = crate::faults::FaultMemory::default();
         ledger.numbers.forget();
+        ledger.accounts.forget();
     }
     mock.outbox().forget();
-    Json(json!({ "forgotten": true }))
+    Json(Forgotten { forgotten: true })
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct OfNumber {
     phone_number_id: String,
 }
 
+/// Shows how fast a number accepted.
+#[utoipa::path(get, path = "/mock/rate", tag = "control", params(OfNumber),
+    responses((status = 200, body = RateReport)))]
 async fn rate(
     State(mock): State<Arc<Mock>>,
     Query(of): Query<OfNumber>,
@@ -192,22 +195,48 @@ async fn rate(
         .ok_or_else(|| Problem::not_found("nothing was sent from this phone number yet"))
 }
 
+/// Has a person write to the business, or wish for no more marketing.
+#[utoipa::path(post, path = "/mock/inbound", tag = "control", request_body = InboundRequest,
+    responses((status = 200, body = Planned)))]
 async fn inbound(
     State(mock): State<Arc<Mock>>,
     Json(request): Json<InboundRequest>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Planned>, Problem> {
     refuse(request.problems())?;
     if !mock.webhooks().is_on() {
         return Err(Problem::conflict(
             "webhooks are off or have no target, see /mock/webhooks",
         ));
     }
+    if request.opens_window() {
+        let (id, now_us) = (&request.phone_number_id, mock.now_us());
+        mock.ledger().windows.open(id, request.wa_id(), now_us);
+    }
     let wamid = mock.outbox().accept_inbound(request);
     wamid
-        .map(|wamid| Json(json!({ "wamid": wamid })))
+        .map(|wamid| Json(Planned { wamid }))
         .ok_or_else(|| Problem::too_many_requests(format!("{MAX_INBOUND} messages wait already")))
 }
 
+/// Whether the target verified itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct Verified {
+    verified: bool,
+}
+
+/// That everything was forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+struct Forgotten {
+    forgotten: bool,
+}
+
+/// A message that will come.
+#[derive(Debug, Serialize, ToSchema)]
+struct Planned {
+    wamid: String,
+}
+
+/// Refuses settings that are wrong, each by its field.
 fn refuse(problems: Vec<(String, String, &'static str)>) -> Result<(), Problem> {
     if problems.is_empty() {
         return Ok(());
