@@ -42,6 +42,33 @@ pub struct MessageRequest {
     /// Comes back in every status webhook of this message; up to [`MAX_CALLBACK_DATA_CHARS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub biz_opaque_callback_data: Option<String>,
+    /// With it the message goes to `/marketing_messages`, the only endpoint that knows the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_policy: Option<ProductPolicy>,
+}
+
+/// What the Marketing Messages API does with a message that it cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProductPolicy {
+    /// Sends it as the Cloud API would.
+    CloudApiFallback,
+    /// Refuses it.
+    Strict,
+}
+
+/// Why a message is not even tried: Meta would refuse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestProblem {
+    /// A text of the wrong length.
+    #[error("a text message has 1 to {MAX_TEXT_CHARS} characters, not {0}")]
+    TextLength(usize),
+    /// Callback data that is too long.
+    #[error("callback data has at most {MAX_CALLBACK_DATA_CHARS} characters, not {0}")]
+    CallbackLength(usize),
+    /// The marketing endpoint takes templates only.
+    #[error("only a template message goes to the marketing endpoint")]
+    MarketingText,
 }
 
 impl MessageRequest {
@@ -74,6 +101,32 @@ impl MessageRequest {
         self
     }
 
+    /// Sends it by the Marketing Messages API; for templates of the category MARKETING only.
+    #[must_use]
+    pub fn with_product_policy(mut self, policy: ProductPolicy) -> Self {
+        self.product_policy = Some(policy);
+        self
+    }
+
+    /// Checks what is known before any template is: lengths, and the endpoint.
+    pub fn check(&self) -> Result<(), RequestProblem> {
+        if let Some(text) = &self.text {
+            let chars = text.body.chars().count();
+            if chars > MAX_TEXT_CHARS || text.body.trim().is_empty() {
+                return Err(RequestProblem::TextLength(chars));
+            }
+        }
+        let callback = self.biz_opaque_callback_data.as_deref().unwrap_or_default();
+        let chars = callback.chars().count();
+        if chars > MAX_CALLBACK_DATA_CHARS {
+            return Err(RequestProblem::CallbackLength(chars));
+        }
+        if self.product_policy.is_some() && self.kind != MessageKind::Template {
+            return Err(RequestProblem::MarketingText);
+        }
+        Ok(())
+    }
+
     fn empty(to: &str, kind: MessageKind) -> Self {
         let to = if to.starts_with('+') {
             to.to_owned()
@@ -88,6 +141,7 @@ impl MessageRequest {
             template: None,
             text: None,
             biz_opaque_callback_data: None,
+            product_policy: None,
         }
     }
 }
@@ -380,6 +434,45 @@ mod tests {
         assert_eq!(serde_json::to_value(&request).expect("serializes"), expected);
         let back: MessageRequest = serde_json::from_value(expected).expect("reads back");
         assert_eq!(back, request);
+    }
+
+    #[test]
+    fn a_text_message_has_the_documented_shape_and_its_length_is_checked() {
+        let request = MessageRequest::text("5511987654321", "Olá", true);
+        let expected = json!({
+            "messaging_product": "whatsapp", "recipient_type": "individual", "to": "+5511987654321",
+            "type": "text", "text": {"preview_url": true, "body": "Olá"}
+        });
+        assert_eq!(serde_json::to_value(&request).expect("serializes"), expected);
+        let check = |text: String| MessageRequest::text("+1", text, false).check();
+        assert_eq!(check("á".repeat(MAX_TEXT_CHARS)), Ok(()));
+        let long = MAX_TEXT_CHARS + 1;
+        assert_eq!(check("á".repeat(long)), Err(RequestProblem::TextLength(long)));
+        assert_eq!(check("  ".into()), Err(RequestProblem::TextLength(2)));
+        let long = MAX_CALLBACK_DATA_CHARS + 1;
+        let request = request.with_callback_data("é".repeat(long));
+        assert_eq!(request.check(), Err(RequestProblem::CallbackLength(long)));
+        let marketing = MessageRequest::text("+1", "x", false).with_product_policy(ProductPolicy::Strict);
+        assert_eq!(marketing.check(), Err(RequestProblem::MarketingText));
+    }
+
+    #[test]
+    fn the_product_policy_is_written_as_meta_spells_it_and_only_if_there_is_one() {
+        let request = MessageRequest::template("+1", template());
+        let written = serde_json::to_value(&request).expect("serializes");
+        assert_eq!(written.get("product_policy"), None);
+        for (policy, word) in [
+            (ProductPolicy::CloudApiFallback, "CLOUD_API_FALLBACK"),
+            (ProductPolicy::Strict, "STRICT"),
+        ] {
+            let request = request.clone().with_product_policy(policy);
+            let written = serde_json::to_value(&request).expect("serializes");
+            assert_eq!(written["product_policy"], word);
+            assert_eq!(
+                serde_json::from_value::<MessageRequest>(written).expect("reads back"),
+                request
+            );
+        }
     }
 
     #[test]
