@@ -201,6 +201,11 @@ impl Stage {
             "P3: the counters are the rows"
         );
         assert_eq!(
+            progress.failed_by.values().sum::<i64>(),
+            progress.count(MessageState::Failed) + progress.count(MessageState::Undelivered),
+            "every failure is counted under its code"
+        );
+        assert_eq!(
             progress.count(MessageState::Pending),
             0,
             "P2: every recipient has a final state"
@@ -252,6 +257,15 @@ impl Stage {
         self.database
             .execute("UPDATE lane_members SET joined_at = joined_at - interval '1 hour'")
             .await;
+    }
+
+    /// Makes every failure of a campaign a day and a minute old.
+    pub(crate) async fn age_failures(&self, id: CampaignId) {
+        let age = format!(
+            "UPDATE messages SET settled_at = settled_at - interval '24 hours 1 minute' \
+             WHERE campaign = '{id}' AND state = 'failed'"
+        );
+        self.database.execute(&age).await;
     }
 
     /// Waits until as many rows are in a state.
