@@ -24,7 +24,8 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 
 use crate::client_config::{ClientConfig, ClientError, Routes};
 use crate::errors::{Decision, ErrorBody, GraphError, decide};
-use crate::send::{MessageRequest, ProductPolicy, RequestProblem, SendResponse};
+use crate::request_check::RequestProblem;
+use crate::send::{MessageRequest, ProductPolicy, SendResponse};
 use crate::write_once::{Gate, WriteOnce};
 
 /// Largest answer that is read; real ones are under 1 KB.

@@ -57,20 +57,6 @@ pub enum ProductPolicy {
     Strict,
 }
 
-/// Why a message is not even tried: Meta would refuse it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestProblem {
-    /// A text of the wrong length.
-    #[error("a text message has 1 to {MAX_TEXT_CHARS} characters, not {0}")]
-    TextLength(usize),
-    /// Callback data that is too long.
-    #[error("callback data has at most {MAX_CALLBACK_DATA_CHARS} characters, not {0}")]
-    CallbackLength(usize),
-    /// The marketing endpoint takes templates only.
-    #[error("only a template message goes to the marketing endpoint")]
-    MarketingText,
-}
-
 impl MessageRequest {
     /// A template message; `to` is E.164 with or without its `+`.
     pub fn template(to: &str, template: TemplateMessage) -> Self {
@@ -106,25 +92,6 @@ impl MessageRequest {
     pub fn with_product_policy(mut self, policy: ProductPolicy) -> Self {
         self.product_policy = Some(policy);
         self
-    }
-
-    /// Checks what is known before any template is: lengths, and the endpoint.
-    pub fn check(&self) -> Result<(), RequestProblem> {
-        if let Some(text) = &self.text {
-            let chars = text.body.chars().count();
-            if chars > MAX_TEXT_CHARS || text.body.trim().is_empty() {
-                return Err(RequestProblem::TextLength(chars));
-            }
-        }
-        let callback = self.biz_opaque_callback_data.as_deref().unwrap_or_default();
-        let chars = callback.chars().count();
-        if chars > MAX_CALLBACK_DATA_CHARS {
-            return Err(RequestProblem::CallbackLength(chars));
-        }
-        if self.product_policy.is_some() && self.kind != MessageKind::Template {
-            return Err(RequestProblem::MarketingText);
-        }
-        Ok(())
     }
 
     fn empty(to: &str, kind: MessageKind) -> Self {
@@ -437,23 +404,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_message_has_the_documented_shape_and_its_length_is_checked() {
+    fn a_text_message_has_the_documented_shape() {
         let request = MessageRequest::text("5511987654321", "Olá", true);
         let expected = json!({
             "messaging_product": "whatsapp", "recipient_type": "individual", "to": "+5511987654321",
             "type": "text", "text": {"preview_url": true, "body": "Olá"}
         });
         assert_eq!(serde_json::to_value(&request).expect("serializes"), expected);
-        let check = |text: String| MessageRequest::text("+1", text, false).check();
-        assert_eq!(check("á".repeat(MAX_TEXT_CHARS)), Ok(()));
-        let long = MAX_TEXT_CHARS + 1;
-        assert_eq!(check("á".repeat(long)), Err(RequestProblem::TextLength(long)));
-        assert_eq!(check("  ".into()), Err(RequestProblem::TextLength(2)));
-        let long = MAX_CALLBACK_DATA_CHARS + 1;
-        let request = request.with_callback_data("é".repeat(long));
-        assert_eq!(request.check(), Err(RequestProblem::CallbackLength(long)));
-        let marketing = MessageRequest::text("+1", "x", false).with_product_policy(ProductPolicy::Strict);
-        assert_eq!(marketing.check(), Err(RequestProblem::MarketingText));
     }
 
     #[test]

@@ -259,13 +259,13 @@ impl Stage {
             .await;
     }
 
-    /// Makes every failure of a campaign a day and a minute old.
-    pub(crate) async fn age_failures(&self, id: CampaignId) {
-        let age = format!(
-            "UPDATE messages SET settled_at = settled_at - interval '24 hours 1 minute' \
-             WHERE campaign = '{id}' AND state = 'failed'"
-        );
-        self.database.execute(&age).await;
+    /// Makes every failure a day and a minute old.
+    pub(crate) async fn age_failures(&self) {
+        self.database
+            .execute(
+                "UPDATE messages SET settled_at = settled_at - interval '24 hours 1 minute' WHERE state = 'failed'",
+            )
+            .await;
     }
 
     /// Waits until as many rows are in a state.

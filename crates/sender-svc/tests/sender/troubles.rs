@@ -10,7 +10,6 @@ use campaign_core::contracts::{
 use campaign_core::ids::{CampaignId, Generation, InstanceId, LaneId, MessageKey, Seq};
 use campaign_core::message::MessageState;
 use campaign_store::holds::{self, Hold, HoldScope};
-use campaign_store::phone_numbers::{self, PhoneNumber};
 use campaign_store::requests::{self, RequestKind};
 use campaign_store::suppressions;
 use campaign_streams::dead_letters;
@@ -19,7 +18,7 @@ use chrono::{TimeDelta, Utc};
 use testkit::wait_for;
 use uuid::Uuid;
 
-/// Another number of the same account.
+/// Another number of the account in the development data.
 const SIBLING: &str = "106540352242923";
 
 impl Stage {
@@ -41,21 +40,6 @@ impl Stage {
         let mut connection = self.store.connection().await.expect("Postgres answers");
         holds::of_campaign(&mut connection, id).await.expect("holds")
     }
-
-    async fn add_sibling(&self) -> LaneId {
-        let mut connection = self.store.connection().await.expect("Postgres answers");
-        let own = phone_numbers::get(&mut connection, &lane())
-            .await
-            .expect("the lane's number");
-        let sibling = PhoneNumber {
-            phone_number_id: SIBLING.parse().expect("an id"),
-            ..own
-        };
-        phone_numbers::create(&mut connection, &sibling)
-            .await
-            .expect("created");
-        sibling.phone_number_id
-    }
 }
 
 fn trouble(scope: TroubleScope, hold: HoldKind, code: &str) -> Outcome {
@@ -72,7 +56,7 @@ fn trouble(scope: TroubleScope, hold: HoldKind, code: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_trouble_holds_what_it_concerns_and_no_more() {
     let stage = Stage::start(300).await;
-    let sibling = stage.add_sibling().await;
+    let sibling: LaneId = SIBLING.parse().expect("an id");
     let id = stage.send(|_| {}).await;
     let other = stage.send(|_| {}).await;
     // Of another installation that shares the account.
@@ -107,7 +91,9 @@ async fn each_trouble_holds_what_it_concerns_and_no_more() {
         .collect();
     assert_eq!(kinds, expected);
     assert_eq!(stage.holds(other).await.len(), 2, "not the campaign's own");
-    let letters = dead_letters::list(&stage.streams, None, 10).await.expect("Redis answers");
+    let letters = dead_letters::list(&stage.streams, None, 10)
+        .await
+        .expect("Redis answers");
     assert!(letters.is_empty(), "{letters:?}");
     let mut connection = stage.store.connection().await.expect("Postgres answers");
     let of_sibling = holds::of_lane(&mut connection, &sibling).await.expect("holds");
@@ -233,7 +219,7 @@ async fn a_resend_leaves_alone_who_was_refused_marketing_less_than_a_day_ago() {
     drop(connection);
 
     // A day later they may be asked for.
-    stage.age_failures(id).await;
+    stage.age_failures().await;
     let request = stage.ask(id, RequestKind::ResendFailed).await;
     stage
         .reaches(id, MessageState::Accepted, accepted + others + limited)
