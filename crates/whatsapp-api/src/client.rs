@@ -77,6 +77,10 @@ pub struct CloudApi {
 
 impl CloudApi {
     /// Checks the configuration and prepares the connection pool; connects to nothing yet.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "no copy of the token outlives the making"
+    )]
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let routes = Routes::new(&config)?;
         // Fails only if another provider is installed already, which is what we want.
