@@ -75,6 +75,7 @@ impl AudienceRule {
         mapping: &VariableMapping,
         options: AudienceOptions,
     ) -> Result<Self, Vec<MappingProblem>> {
+        let template = template.with_payloads(&mapping.payload_buttons());
         let resolver = mapping.bind(&template)?;
         Ok(Self {
             template,

@@ -79,8 +79,10 @@ text_enum! {
         Person = "person",
         /// The ERP refuses to name the customers. Lifted when it answers again.
         Erp = "erp",
-        /// The template is paused, disabled, missing or does not fit. Lifted by its approval or a person.
+        /// The template is paused or not approved. Lifted by its approval or a person.
         Template = "template",
+        /// WhatsApp refuses everything of the campaign as it is set up. Lifted by a person, once that was changed.
+        Stopped = "stopped",
         /// The number's quality fell, or too many messages are marked as spam.
         Quality = "quality",
         /// The account is restricted, or its token or payment does not work.

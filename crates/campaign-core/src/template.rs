@@ -18,7 +18,9 @@ pub use compiled::{
 };
 pub use rules::TemplateError;
 pub use text::{TEXT_MAX_PLACEHOLDERS, TemplateText, TextProblem};
-pub use value::{VALUE_MAX_CHARS, VALUE_MAX_CONSECUTIVE_SPACES, ValueProblem, check_value, normalise_value};
+pub use value::{
+    VALUE_MAX_CHARS, VALUE_MAX_CONSECUTIVE_SPACES, ValueProblem, check_media, check_value, normalise_value,
+};
 
 use crate::message::text_enum;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,8 @@ pub const BUTTON_LABEL_MAX_CHARS: usize = 25;
 pub const BUTTON_URL_MAX_CHARS: usize = 2000;
 /// Deepest nesting of lists and objects in the example values. Meta's own are three deep.
 pub const EXAMPLE_MAX_DEPTH: usize = 16;
+/// Longest payload of a quick reply (Meta: "Button parameter object", 128 characters).
+pub const BUTTON_PAYLOAD_MAX_CHARS: usize = 128;
 /// Longest phone number behind a button.
 pub const BUTTON_PHONE_MAX_CHARS: usize = 20;
 

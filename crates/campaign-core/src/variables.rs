@@ -14,7 +14,8 @@ pub use mapping::{VariableMapping, VariableRule};
 
 use crate::customer::Customer;
 use crate::template::{
-    CompiledTemplate, ParameterKind, Placeholder, ValueProblem, check_value, normalise_value,
+    BUTTON_PAYLOAD_MAX_CHARS, CompiledTemplate, ParameterKind, Placeholder, ValueProblem, check_media,
+    check_value, normalise_value,
 };
 use std::borrow::Cow;
 
@@ -48,11 +49,9 @@ pub enum MappingProblem {
         part: &'static str,
         problem: ValueProblem,
     },
-    /// A constant or fallback that cannot stand for media.
-    #[error(
-        "{variable}: the {part} is neither an https:// or http:// address nor the id of an upload (digits)"
-    )]
-    NotMedia { variable: String, part: &'static str },
+    /// A payload that is too long.
+    #[error("{variable}: the {part} is longer than the {BUTTON_PAYLOAD_MAX_CHARS} characters of a payload")]
+    LongPayload { variable: String, part: &'static str },
 }
 
 impl MappingProblem {
@@ -64,14 +63,15 @@ impl MappingProblem {
             | Self::UnknownField { variable, .. }
             | Self::UnfitFormat { variable, .. }
             | Self::UnfitValue { variable, .. }
-            | Self::NotMedia { variable, .. } => variable,
+            | Self::LongPayload { variable, .. } => variable,
         }
     }
 }
 
 /// Everything that is wrong with a mapping for this template; nothing if it can be used.
 pub fn validate(template: &CompiledTemplate, mapping: &VariableMapping) -> Vec<MappingProblem> {
-    mapping.bind(template).err().unwrap_or_default()
+    let template = template.clone().with_payloads(&mapping.payload_buttons());
+    mapping.bind(&template).err().unwrap_or_default()
 }
 
 /// A mapping bound to a template: one rule per placeholder, in its order.
@@ -87,6 +87,8 @@ enum BoundRule {
         field: CustomerField,
         format: VariableFormat,
         fallback: Option<String>,
+        /// Whether the value must name a medium.
+        is_media: bool,
     },
 }
 
@@ -171,6 +173,7 @@ fn bind_rule(rule: &VariableRule, variable: &str, kind: ParameterKind) -> Result
                 field,
                 format: *format,
                 fallback,
+                is_media: kind.is_media(),
             })
         }
     }
@@ -185,17 +188,19 @@ fn configured(
 ) -> Result<String, MappingProblem> {
     let value = normalise_value(Cow::Borrowed(value)).into_owned();
     let variable = variable.to_owned();
-    if let Err(problem) = check_value(&value) {
+    let checked = match kind {
+        kind if kind.is_media() => check_value(&value).and_then(|()| check_media(&value)),
+        _ => check_value(&value),
+    };
+    if let Err(problem) = checked {
         return Err(MappingProblem::UnfitValue {
             variable,
             part,
             problem,
         });
     }
-    let is_address = (value.starts_with("https://") || value.starts_with("http://")) && !value.contains(' ');
-    let is_upload = value.bytes().all(|byte| byte.is_ascii_digit());
-    if kind.is_media() && !is_address && !is_upload {
-        return Err(MappingProblem::NotMedia { variable, part });
+    if kind == ParameterKind::Payload && value.chars().count() > BUTTON_PAYLOAD_MAX_CHARS {
+        return Err(MappingProblem::LongPayload { variable, part });
     }
     Ok(value)
 }
@@ -214,19 +219,24 @@ impl VariableResolver {
 
 impl BoundRule {
     fn resolve(&self, customer: &Customer, placeholder: usize) -> Result<String, Unresolved> {
-        let (field, format, fallback) = match self {
+        let (field, format, fallback, is_media) = match self {
             Self::Constant(value) => return Ok(value.clone()),
             Self::Field {
                 field,
                 format,
                 fallback,
-            } => (field, format, fallback),
+                is_media,
+            } => (field, format, fallback, *is_media),
         };
         let written = field
             .of(customer)
             .and_then(|value| format.write(value))
             .map(normalise_value);
-        match written.as_deref().map(check_value) {
+        let check = |value: &str| match check_value(value) {
+            Ok(()) if is_media => check_media(value),
+            checked => checked,
+        };
+        match written.as_deref().map(check) {
             None | Some(Err(ValueProblem::Empty)) => {
                 fallback.clone().ok_or(Unresolved::Missing { placeholder })
             }

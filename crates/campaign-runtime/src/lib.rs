@@ -44,7 +44,7 @@ pub use metrics::install_recorder;
 pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, FieldProblem, Problem};
 pub use process::{install_tls_provider, run};
 pub use runtime::{Runtime, Spawner};
-pub use secret::{SecretName, SecretSetting};
+pub use secret::{SecretName, SecretSetting, read_secret_file};
 pub use server::CLIENT_IDLE_TIMEOUT;
 pub use shutdown::{DEFAULT_DEADLINE, Shutdown};
 pub use telemetry::{Telemetry, TraceSettings};

@@ -3,7 +3,13 @@
 //! Container platforms mount secrets as files, developers export them; both reach a service by the
 //! same setting. The value is never shown by `Debug`, by `--help`, or in a problem.
 
-use std::{fmt, fs::File, io::Read, marker::PhantomData, path::PathBuf};
+use std::{
+    fmt,
+    fs::File,
+    io::Read,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgMatches, Command};
 use secrecy::{ExposeSecret, SecretString};
@@ -90,7 +96,7 @@ impl<Name: SecretName> SecretSetting<Name> {
         match (value, &self.file) {
             (None, None) => Ok(None),
             (Some(value), None) => Ok(Some(value.clone())),
-            (None, Some(file)) => read(file).map(Some).map_err(|wrong| ConfigProblem {
+            (None, Some(file)) => read_secret_file(file).map(Some).map_err(|wrong| ConfigProblem {
                 setting: Name::FILE_ENV,
                 found: format!("{} ({wrong})", file.display()),
                 expected: "a readable text file with the secret alone".to_owned(),
@@ -113,7 +119,8 @@ impl<Name: SecretName> SecretSetting<Name> {
     }
 }
 
-fn read(path: &PathBuf) -> Result<SecretString, String> {
+/// The secret in a file, without the newline at its end, or why it cannot be had. Says nothing of what it holds.
+pub fn read_secret_file(path: &Path) -> Result<SecretString, String> {
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text))

@@ -97,7 +97,8 @@ pub async fn of_lane(connection: &mut Connection, lane: &LaneId) -> Result<Vec<H
     rows.iter().map(|row| from_row(row, HoldScope::Lane)).collect()
 }
 
-/// Raises a hold on a campaign, or renews its reason and end. Returns whether that changed anything.
+/// Raises a hold on a campaign, or renews its reason and end. Returns whether that changed anything: a campaign that
+/// is not known here (an account's webhooks may be about another installation's) has no holds.
 pub async fn raise_campaign(
     connection: &mut Connection,
     campaign: CampaignId,
@@ -111,7 +112,7 @@ pub async fn raise_campaign(
         "-- holds.raise_campaign
          WITH raised AS (
              INSERT INTO campaign_holds AS held (campaign, kind, reason, raised_by, until)
-             VALUES ($1, $2, $3, $4, $5)
+             SELECT id, $2::text, $3::text, $4::text, $5::timestamptz FROM campaigns WHERE id = $1
              ON CONFLICT (campaign, kind) DO UPDATE SET reason = EXCLUDED.reason, until = EXCLUDED.until
              WHERE (held.reason, held.until) IS DISTINCT FROM (EXCLUDED.reason, EXCLUDED.until)
              RETURNING campaign
@@ -184,6 +185,32 @@ pub async fn raise_lane(
     .bind(until)
     .fetch_one(connection)
     .await?;
+    Ok(changed)
+}
+
+/// Raises a hold on every lane of a lane's account. Returns whether that changed anything.
+pub async fn raise_account(
+    connection: &mut Connection,
+    lane: &LaneId,
+    kind: HoldKind,
+    reason: &str,
+    raised_by: &str,
+) -> Result<bool> {
+    // In the order of their ids, so that owners of two of them who meet the same trouble wait in line.
+    let lanes = sqlx::query(
+        "-- holds.lanes_of_account
+         SELECT other.phone_number_id
+         FROM phone_numbers AS own JOIN phone_numbers AS other USING (account_id)
+         WHERE own.phone_number_id = $1 ORDER BY other.phone_number_id",
+    )
+    .bind(lane.as_str())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut changed = false;
+    for row in &lanes {
+        let lane: LaneId = read::text(row, "phone_number_id")?;
+        changed |= raise_lane(&mut *connection, &lane, kind, reason, raised_by, None).await?;
+    }
     Ok(changed)
 }
 

@@ -6,6 +6,7 @@ use crate::{Connection, Result, read};
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_core::message::{MessageRow, MessageState, SkipReason};
 use campaign_core::phone::CanonicalPhone;
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -168,6 +169,13 @@ pub fn count_change(delta: &mut CounterDelta, before: &MessageRow, after: &Messa
             .then(|| row.error_code.as_deref()?.parse().ok())
             .flatten()
     };
+    let failed = |row: &MessageRow| matches!(row.state, MessageState::Failed | MessageState::Undelivered);
+    if failed(before) {
+        delta.failed(before.error_code.as_deref(), -1);
+    }
+    if failed(after) {
+        delta.failed(after.error_code.as_deref(), 1);
+    }
     if before.state != after.state {
         if let Some(reason) = skip_reason(before) {
             delta.skipped(reason, -1);
@@ -258,4 +266,27 @@ pub async fn seqs_in_state(
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok(Seq(row.try_get("seq")?))).collect()
+}
+
+/// The messages that failed with one of these codes after `since`, and when.
+pub async fn failed_since(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    error_codes: &[String],
+    since: DateTime<Utc>,
+) -> Result<Vec<(Seq, DateTime<Utc>)>> {
+    let rows = sqlx::query(
+        "-- messages.failed_since
+         SELECT seq, settled_at FROM messages
+         WHERE campaign = $1 AND state = 'failed' AND error_code = ANY($2) AND settled_at > $3
+         ORDER BY seq",
+    )
+    .bind(campaign.0)
+    .bind(error_codes)
+    .bind(since)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((Seq(row.try_get("seq")?), row.try_get("settled_at")?)))
+        .collect()
 }

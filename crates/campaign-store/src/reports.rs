@@ -17,6 +17,8 @@ pub struct Progress {
     pub total: i64,
     /// Skipped recipients, by reason.
     pub skipped_by: BTreeMap<String, i64>,
+    /// Failed and undelivered recipients, by error code.
+    pub failed_by: BTreeMap<String, i64>,
     /// Whether the ERP has named everyone.
     pub audience_complete: bool,
     /// Recipients that were appended to the lane at least once, or passed over.
@@ -66,6 +68,11 @@ pub async fn progress(connection: &mut Connection, id: CampaignId) -> Result<Pro
         total: count("total")?,
         skipped_by: if counted {
             read::json(&row, "skipped_by")?
+        } else {
+            BTreeMap::new()
+        },
+        failed_by: if counted {
+            read::json(&row, "failed_by")?
         } else {
             BTreeMap::new()
         },

@@ -73,6 +73,17 @@ pub struct Request {
     pub applied_at: Option<DateTime<Utc>>,
     /// How many messages it changed.
     pub affected: Option<i64>,
+    /// What it left out, if anything.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Messages that a resend left out: nothing like them may go to the person yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many.
+    pub messages: i64,
+    /// When all of them may be asked for again.
+    pub until: DateTime<Utc>,
 }
 
 /// Writes a request. `requested_at`, `applied_at` and `affected` are Postgres's and the owner's to set.
@@ -101,7 +112,8 @@ pub async fn create(connection: &mut Connection, request: &Request) -> Result<()
 pub async fn waiting(connection: &mut Connection, campaign: CampaignId) -> Result<Vec<Request>> {
     let rows = sqlx::query(
         "-- requests.waiting
-         SELECT id, campaign, kind, seqs, error_codes, requested_by, requested_at, applied_at, affected
+         SELECT id, campaign, kind, seqs, error_codes, requested_by, requested_at, applied_at, affected,
+             left_out, left_out_until
          FROM requests WHERE campaign = $1 AND applied_at IS NULL
          ORDER BY requested_at, id
          FOR UPDATE",
@@ -112,14 +124,22 @@ pub async fn waiting(connection: &mut Connection, campaign: CampaignId) -> Resul
     rows.iter().map(from_row).collect()
 }
 
-/// Records that a request was applied, and to how many messages.
-pub async fn mark_applied(connection: &mut Connection, id: RequestId, affected: i64) -> Result<()> {
+/// Records that a request was applied, to how many messages, and what it left out.
+pub async fn mark_applied(
+    connection: &mut Connection,
+    id: RequestId,
+    affected: i64,
+    left_out: Option<LeftOut>,
+) -> Result<()> {
     sqlx::query(
         "-- requests.mark_applied
-         UPDATE requests SET applied_at = now(), affected = $2 WHERE id = $1 AND applied_at IS NULL",
+         UPDATE requests SET applied_at = now(), affected = $2, left_out = $3, left_out_until = $4
+         WHERE id = $1 AND applied_at IS NULL",
     )
     .bind(id.0)
     .bind(affected)
+    .bind(left_out.map(|left_out| left_out.messages))
+    .bind(left_out.map(|left_out| left_out.until))
     .execute(connection)
     .await?;
     Ok(())
@@ -129,7 +149,8 @@ pub async fn mark_applied(connection: &mut Connection, id: RequestId, affected: 
 pub async fn get(connection: &mut Connection, id: RequestId) -> Result<Request> {
     let row = sqlx::query(
         "-- requests.get
-         SELECT id, campaign, kind, seqs, error_codes, requested_by, requested_at, applied_at, affected
+         SELECT id, campaign, kind, seqs, error_codes, requested_by, requested_at, applied_at, affected,
+             left_out, left_out_until
          FROM requests WHERE id = $1",
     )
     .bind(id.0)
@@ -144,6 +165,8 @@ pub async fn get(connection: &mut Connection, id: RequestId) -> Result<Request> 
 
 fn from_row(row: &PgRow) -> Result<Request> {
     let seqs: Option<Vec<i64>> = row.try_get("seqs")?;
+    let left_out: Option<i64> = row.try_get("left_out")?;
+    let until: Option<DateTime<Utc>> = row.try_get("left_out_until")?;
     Ok(Request {
         id: RequestId(row.try_get("id")?),
         campaign: CampaignId(row.try_get("campaign")?),
@@ -154,5 +177,8 @@ fn from_row(row: &PgRow) -> Result<Request> {
         requested_at: row.try_get("requested_at")?,
         applied_at: row.try_get("applied_at")?,
         affected: row.try_get("affected")?,
+        left_out: left_out
+            .zip(until)
+            .map(|(messages, until)| LeftOut { messages, until }),
     })
 }

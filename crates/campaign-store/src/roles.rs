@@ -59,7 +59,7 @@ const SENDER: &[&str] = &[
     "UPDATE ON sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
     "UPDATE (status, status_reason, started_at, finished_at, control_version, updated_at) ON campaigns",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
-    "UPDATE (applied_at, affected) ON requests",
+    "UPDATE (applied_at, affected, left_out, left_out_until) ON requests",
     "UPDATE (created_at) ON suppressions",
     "DELETE ON campaign_holds, suppressions, sender_instances, lane_members, again",
 ];

@@ -261,10 +261,11 @@ pub async fn open_next(
     }
     let mut delta = CounterDelta::default();
     for locked in &mut rows {
-        delta.moved(locked.row.state, MessageState::Pending);
+        let before = locked.row.clone();
         locked.row.state = MessageState::Pending;
         locked.row.generation = next;
         locked.row.settled_at = None;
+        messages::count_change(&mut delta, &before, &locked.row);
     }
     messages::update(&mut *connection, campaign, &rows).await?;
     dispatches::begin_round(&mut *connection, campaign, next, Pass::Again, Seq(0)).await?;

@@ -108,6 +108,19 @@ pub async fn latest(
     row.as_ref().map(from_row).transpose()
 }
 
+/// The languages that an account's template exists in.
+pub async fn languages(connection: &mut Connection, account: AccountId, name: &str) -> Result<Vec<String>> {
+    let languages = sqlx::query_scalar(
+        "-- templates.languages
+         SELECT DISTINCT language FROM templates WHERE account_id = $1 AND name = $2 ORDER BY language",
+    )
+    .bind(account.0)
+    .bind(name)
+    .fetch_all(connection)
+    .await?;
+    Ok(languages)
+}
+
 /// Versions of templates, newest first.
 pub async fn list(
     connection: &mut Connection,

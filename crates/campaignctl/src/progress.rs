@@ -78,9 +78,22 @@ pub(crate) struct Progress {
     pub(crate) by_state: BTreeMap<String, i64>,
     pub(crate) skipped_by: BTreeMap<String, i64>,
     #[serde(default)]
+    pub(crate) failed_by: Vec<Failure>,
+    #[serde(default)]
     pub(crate) rounds: i64,
     pub(crate) rate_per_second: f64,
     pub(crate) estimated_end_at: Option<DateTime<Utc>>,
+}
+
+/// Recipients who failed, or were not delivered to, for one reason.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) recipients: i64,
+    #[serde(default)]
+    pub(crate) title: Option<String>,
+    #[serde(default)]
+    pub(crate) advice: String,
 }
 
 impl Progress {

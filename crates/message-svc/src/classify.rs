@@ -3,7 +3,7 @@
 //! | end | entry | attempt spent | token |
 //! |---|---|---|---|
 //! | accepted | leaves | yes | – |
-//! | refused for good | leaves, FAILED | yes | – |
+//! | refused for good | leaves, FAILED (and suppressed, where the person said so) | yes | – |
 //! | refused for now | parked; DEFERRED if the wait is over a minute; FAILED after the last attempt | yes | – |
 //! | … while everything is refused | parked | no | – |
 //! | too fast | parked, and the lane pauses | no | – |
@@ -13,11 +13,10 @@
 //!
 //! A token is returned only if nothing was written: what WhatsApp refused has used its rate.
 
+use crate::error_note::{note, note_with_advice};
 use crate::retry::{self, PARKED_MAX};
-use campaign_core::campaign::HoldKind;
-use campaign_core::contracts::{
-    ErrorNote, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
-};
+use crate::troubles::called_for;
+use campaign_core::contracts::{ErrorNote, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble};
 use campaign_core::ids::{CampaignId, Generation, MessageKey, Seq};
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_core::phone::CanonicalPhone;
@@ -25,11 +24,10 @@ use campaign_streams::StreamId;
 use campaign_streams::lane::Step;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
-use whatsapp_api::{Action, Decision, GraphError, Scope, SendOutcome};
+use whatsapp_api::{Action, Decision, GraphError, SendOutcome};
 
-/// "API unknown" may be a request that is malformed in a way nobody knows, so it is tried a few times only.
-const API_UNKNOWN: i64 = 1;
-const API_UNKNOWN_ATTEMPTS_MAX: i32 = 3;
+/// What may be malformed in a way nobody knows is tried a few times only.
+const RETRY_FEW_ATTEMPTS_MAX: i32 = 3;
 /// How long a message waits while its trouble is being told, and after a rate error.
 const HELD_BACK: Duration = Duration::from_secs(1);
 
@@ -197,12 +195,11 @@ fn refused(
     decision: Decision,
     retry_after: Option<Duration>,
 ) -> Verdict {
-    let note = ErrorNote::new(
-        error.code.to_string(),
-        format!("{} ({})", error.details(), decision.advice),
-    );
+    let note = note(error);
     let (steps, signal) = match decision.action {
-        Action::Fail => (vec![attempt.failed(MessageState::Failed, note)], Signal::Answered),
+        Action::Fail | Action::FailForADay => {
+            (vec![attempt.failed(MessageState::Failed, note)], Signal::Answered)
+        }
         Action::FailAndSuppress => {
             let suppress = Step::Event {
                 outcome: Outcome::OptOut(OptOut {
@@ -216,11 +213,10 @@ fn refused(
             let failed = attempt.failed(MessageState::Failed, note);
             (vec![failed, suppress], Signal::Answered)
         }
-        Action::RetryTransient => {
-            let most = if error.code == API_UNKNOWN {
-                attempt.attempts_max.min(API_UNKNOWN_ATTEMPTS_MAX)
-            } else {
-                attempt.attempts_max
+        Action::RetryTransient | Action::RetryFew => {
+            let most = match decision.action {
+                Action::RetryFew => attempt.attempts_max.min(RETRY_FEW_ATTEMPTS_MAX),
+                _ => attempt.attempts_max,
             };
             let wait = retry::backoff(attempt.number, retry_after, attempt.chance);
             let step = if attempt.is_spared {
@@ -242,13 +238,10 @@ fn refused(
             (vec![attempt.parked(wait, attempt.number - 1)], Signal::TooFast)
         }
         Action::HoldCampaign | Action::StopCampaign | Action::StopLane | Action::StopAccount => {
-            let trouble = Trouble {
-                scope: scope_of(decision.scope, attempt.campaign),
-                hold: hold_for(error.code, decision.scope),
-                error: note,
-                at: attempt.at,
-            };
             let step = attempt.parked(HELD_BACK, attempt.number - 1);
+            let told = note_with_advice(error, decision);
+            let trouble = called_for(decision, Some(attempt.campaign), told, attempt.at);
+            let trouble = trouble.expect("the table names a cause wherever something is held or stopped");
             (vec![step], Signal::Trouble(trouble))
         }
     };
@@ -257,26 +250,6 @@ fn refused(
 
 fn verdict(class: &'static str, steps: Vec<Step>, signal: Signal) -> Verdict {
     Verdict { class, steps, signal }
-}
-
-/// Only a template is one campaign's; everything larger stops all that the number sends.
-fn scope_of(scope: Scope, campaign: CampaignId) -> TroubleScope {
-    match scope {
-        Scope::Template | Scope::Message | Scope::Recipient | Scope::Pair | Scope::Unknown => {
-            TroubleScope::Campaign(campaign)
-        }
-        Scope::Lane | Scope::Account => TroubleScope::Lane,
-    }
-}
-
-fn hold_for(code: i64, scope: Scope) -> HoldKind {
-    match (code, scope) {
-        (131_048, _) => HoldKind::Quality,
-        // The token is the account's, whatever number is sent from.
-        (0 | 190, _) | (_, Scope::Account) => HoldKind::Account,
-        (_, Scope::Lane) => HoldKind::Number,
-        _ => HoldKind::Template,
-    }
 }
 
 /// The client says in prose why it knows nothing; the ledger wants one word.

@@ -1,6 +1,8 @@
 //! The whole table of errors, and the edges of each decision.
 
 use super::*;
+use campaign_core::campaign::HoldKind;
+use campaign_core::contracts::TroubleScope;
 use uuid::Uuid;
 use whatsapp_api::decide;
 use whatsapp_api::errors::ERROR_TABLE;
@@ -60,9 +62,9 @@ fn every_code_of_the_table_leads_where_its_action_says() {
         for code in [entry.first, entry.last] {
             let verdict = refuse(1, code, None);
             let expected = match entry.decision.action {
-                Action::Fail => "failed",
+                Action::Fail | Action::FailForADay => "failed",
                 Action::FailAndSuppress => "failed, optout error_131050",
-                Action::RetryTransient | Action::RetryPair => "parked 1",
+                Action::RetryTransient | Action::RetryFew | Action::RetryPair => "parked 1",
                 Action::SlowLane
                 | Action::HoldCampaign
                 | Action::StopCampaign
@@ -91,11 +93,14 @@ fn a_trouble_names_what_it_concerns_and_the_hold_it_calls_for() {
         (190, TroubleScope::Lane, HoldKind::Account),
         (10, TroubleScope::Lane, HoldKind::Number),
         (133_010, TroubleScope::Lane, HoldKind::Number),
-        (368, TroubleScope::Lane, HoldKind::Account),
-        (131_042, TroubleScope::Lane, HoldKind::Account),
+        (368, TroubleScope::Account, HoldKind::Account),
+        (131_031, TroubleScope::Account, HoldKind::Account),
+        (131_042, TroubleScope::Account, HoldKind::Account),
+        (131_064, TroubleScope::Account, HoldKind::Account),
         (131_048, TroubleScope::Lane, HoldKind::Quality),
-        (131_063, campaign, HoldKind::Template),
-        (132_001, campaign, HoldKind::Template),
+        (131_063, campaign, HoldKind::Stopped),
+        (132_001, campaign, HoldKind::Stopped),
+        (132_016, campaign, HoldKind::Stopped),
         (132_015, campaign, HoldKind::Template),
     ] {
         let Signal::Trouble(trouble) = refuse(3, code, None).signal else {
@@ -103,6 +108,8 @@ fn a_trouble_names_what_it_concerns_and_the_hold_it_calls_for() {
         };
         assert_eq!((trouble.scope, trouble.hold), (scope, hold), "{code}");
         assert_eq!(trouble.error.code, code.to_string());
+        let advice = whatsapp_api::errors::decide_code(code).advice;
+        assert!(trouble.error.text.ends_with(advice), "{}", trouble.error.text);
     }
 }
 
@@ -112,7 +119,7 @@ fn what_is_refused_while_everything_is_refused_keeps_its_attempts() {
         is_spared: true,
         ..attempt(5)
     };
-    for (code, expected) in [(131_000, "parked 4"), (API_UNKNOWN, "parked 4"), (100, "failed")] {
+    for (code, expected) in [(131_000, "parked 4"), (1, "parked 4"), (100, "failed")] {
         let error = GraphError::new(code, "refused");
         let decision = decide(&error);
         let verdict = classify(&spared, &phone(), SendOutcome::Refused(error, decision, None));
@@ -131,11 +138,7 @@ fn a_transient_error_is_retried_until_its_attempts_are_spent() {
     assert_eq!((*attempts, wait_ms), (2, 2_000));
     assert_eq!(words(&refuse(4, transient, None).steps), "parked 4");
     assert_eq!(words(&refuse(5, transient, None).steps), "failed");
-    assert_eq!(
-        words(&refuse(3, API_UNKNOWN, None).steps),
-        "failed",
-        "a few times only"
-    );
+    assert_eq!(words(&refuse(3, 1, None).steps), "failed", "a few times only");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! Settings, each by flag or environment variable.
 
 use crate::allow_list::AllowList;
+use crate::numbers::{self, marketing_endpoint};
 use crate::opt_out_words::OptOutWords;
 use crate::transport::{Simulate, Transport};
 use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretName, SecretSetting, ServiceConfig};
 use campaign_streams::RedisConfig;
 use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
 use std::time::Duration;
-use whatsapp_api::{ClientConfig, ClientError, CloudApi};
+use whatsapp_api::{ClientConfig, ClientError, CloudApi, MarketingEndpoint};
+
+const NUMBERS_FILE: &str = "WHATSAPP_NUMBERS_FILE";
 
 campaign_runtime::secret!(
     /// Where Redis is: redis://user:password@host:port/ or rediss://
@@ -66,6 +70,16 @@ pub struct Config {
     #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v25.0")]
     whatsapp_api_version: String,
 
+    /// Where templates of the category MARKETING go: off (as everything else, to /messages), or by the Marketing
+    /// Messages API with the product policy CLOUD_API_FALLBACK or STRICT
+    #[arg(long, env = "WHATSAPP_MARKETING_MESSAGES", default_value = "off", value_parser = marketing_endpoint)]
+    whatsapp_marketing_messages: MarketingEndpoint,
+
+    /// JSON file of what differs for single numbers: phone_number_id to base_url, version, access_token or
+    /// access_token_file, marketing_messages
+    #[arg(long, env = "WHATSAPP_NUMBERS_FILE", value_name = "PATH")]
+    whatsapp_numbers_file: Option<PathBuf>,
+
     /// How messages leave
     #[arg(long, env = "TRANSPORT", value_enum, default_value_t = TransportKind::CloudApi)]
     transport: TransportKind,
@@ -105,6 +119,16 @@ pub struct Config {
     /// Milliseconds for a connection, TLS included
     #[arg(long, env = "HTTP_CONNECT_TIMEOUT_MS", default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
     http_connect_timeout_ms: u64,
+
+    /// Milliseconds until a connection has taken the request, connecting included; later it is certainly not sent. As
+    /// HTTP_TIMEOUT_MS if not given
+    #[arg(long, env = "HTTP_REQUEST_WRITE_TIMEOUT_MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    http_request_write_timeout_ms: Option<u64>,
+
+    /// Milliseconds from then to the last byte of the answer; afterwards it is uncertain. As HTTP_TIMEOUT_MS if not
+    /// given
+    #[arg(long, env = "HTTP_ANSWER_TIMEOUT_MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    http_answer_timeout_ms: Option<u64>,
 
     /// Milliseconds after which a message that was taken is no longer sent
     #[arg(long, env = "ENTRY_LEASE_MS", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
@@ -169,6 +193,17 @@ impl Config {
         client.further_roots_pem = self.runtime.trusted_roots.pem()?;
         client.request_timeout = Duration::from_millis(self.http_timeout_ms);
         client.connect_timeout = Duration::from_millis(self.http_connect_timeout_ms);
+        client.write_timeout =
+            Duration::from_millis(self.http_request_write_timeout_ms.unwrap_or(self.http_timeout_ms));
+        client.answer_timeout =
+            Duration::from_millis(self.http_answer_timeout_ms.unwrap_or(self.http_timeout_ms));
+        client.marketing = self.whatsapp_marketing_messages;
+        if let Some(file) = &self.whatsapp_numbers_file {
+            client.numbers = numbers::read(file).map_err(|problem| {
+                let found = format!("{} ({problem})", file.display());
+                ConfigProblem::new(NUMBERS_FILE, found, "a readable JSON file of phone numbers")
+            })?;
+        }
         // Bytes that were not acknowledged by then never leave: under the grace, as the lease is.
         client.tcp_user_timeout = self.entry_lease();
         client.pool_max_idle = self.concurrency as usize;
@@ -177,6 +212,7 @@ impl Config {
                 ClientError::BaseUrl { .. } => ("WHATSAPP_BASE_URL", "http(s)://host[:port]"),
                 ClientError::Version(_) => ("WHATSAPP_API_VERSION", "a version such as v25.0"),
                 ClientError::AccessToken => (AccessToken::ENV, "a token of printable characters"),
+                ClientError::Number { .. } => (NUMBERS_FILE, "what is right for all numbers, for this one"),
                 ClientError::Http(_) => ("TRANSPORT", "a host with root certificates"),
             };
             ConfigProblem::new(setting, error.to_string(), expected)
@@ -227,14 +263,36 @@ impl Config {
 
     /// `HTTP timeout < entry lease < reclaim idle ≤ grace`: each time must be over before the next one, or a
     /// message could be sent that its lane's owner has already given up.
+    /// The phases of a request lie within it, and connecting within the write.
     fn relation_problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        let mut within = |setting, given: Option<u64>, (larger, most): (&str, u64)| {
+            if let Some(given) = given.filter(|given| *given > most) {
+                let expected = format!("at most {larger} ({most})");
+                problems.push(ConfigProblem::new(setting, given.to_string(), expected));
+            }
+        };
+        let whole = ("HTTP_TIMEOUT_MS", self.http_timeout_ms);
+        within(
+            "HTTP_REQUEST_WRITE_TIMEOUT_MS",
+            self.http_request_write_timeout_ms,
+            whole,
+        );
+        within("HTTP_ANSWER_TIMEOUT_MS", self.http_answer_timeout_ms, whole);
+        if let Some(write_ms) = self.http_request_write_timeout_ms {
+            let connect_ms = Some(self.http_connect_timeout_ms);
+            within(
+                "HTTP_CONNECT_TIMEOUT_MS",
+                connect_ms,
+                ("HTTP_REQUEST_WRITE_TIMEOUT_MS", write_ms),
+            );
+        }
         let rising = [
             ("HTTP_TIMEOUT_MS", self.http_timeout_ms),
             ("ENTRY_LEASE_MS", self.entry_lease_ms),
             ("RECLAIM_IDLE_MS", self.reclaim_idle_ms),
             ("GRACE_MS", self.grace_ms),
         ];
-        let mut problems = Vec::new();
         for pair in rising.windows(2) {
             let [(smaller, low), (larger, high)] = [pair[0], pair[1]];
             let equal_is_fine = larger == "GRACE_MS";
@@ -309,6 +367,65 @@ mod tests {
         ];
         assert_eq!(problems(&secrets), Vec::<String>::new());
         assert_eq!(problems(&["--transport=simulate"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn single_numbers_and_the_marketing_endpoint_are_checked_at_start() {
+        let secrets = [
+            "--whatsapp-access-token=t",
+            "--whatsapp-app-secret=s",
+            "--whatsapp-verify-token=v",
+        ];
+        let with = |flags: &[&str]| problems(&[&secrets[..], flags].concat());
+        let file = |text: &str| {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), text).expect("written");
+            file
+        };
+        let good = file(
+            r#"{"7": {"version": "v26.0", "access_token": "tell-no-one", "marketing_messages": "STRICT"}}"#,
+        );
+        let flag = format!("--whatsapp-numbers-file={}", good.path().display());
+        assert_eq!(
+            with(&[&flag, "--whatsapp-marketing-messages=CLOUD_API_FALLBACK"]),
+            Vec::<String>::new()
+        );
+        for text in [
+            r#"{"7": {"version": "26", "access_token": "tell-no-one"}}"#,
+            r#"{"7": {"tell-no-one": "x"}}"#,
+        ] {
+            let wrong = file(text);
+            let flag = format!("--whatsapp-numbers-file={}", wrong.path().display());
+            let found = with(&[&flag]);
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert!(
+                found[0].starts_with("WHATSAPP_NUMBERS_FILE:") && found[0].contains('7'),
+                "{found:#?}"
+            );
+            assert!(!found[0].contains("tell-no-one"), "{found:#?}");
+        }
+        assert_eq!(with(&["--whatsapp-numbers-file=/no/such/file"]).len(), 1);
+    }
+
+    #[test]
+    fn the_phases_of_a_request_lie_within_it() {
+        let phases = |write: &str, answer: &str| {
+            let (write, answer) = (
+                format!("--http-request-write-timeout-ms={write}"),
+                format!("--http-answer-timeout-ms={answer}"),
+            );
+            problems(&["--transport=simulate", "--http-timeout-ms=5000", &write, &answer])
+        };
+        assert_eq!(phases("3000", "5000"), Vec::<String>::new());
+        for (write, answer, setting) in [
+            ("5001", "5000", "HTTP_REQUEST_WRITE_TIMEOUT_MS"),
+            ("5000", "5001", "HTTP_ANSWER_TIMEOUT_MS"),
+            ("2999", "5000", "HTTP_CONNECT_TIMEOUT_MS"),
+        ] {
+            let found = phases(write, answer);
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert!(found[0].starts_with(setting), "{found:#?}");
+        }
     }
 
     #[test]

@@ -170,8 +170,15 @@ fn prepare<'a>(
         .as_ref()
         .as_ref()
         .map_err(|problem| unrendered(problem.clone()))?;
-    let request = render(template, &message.phone, &message.variables, attempt.key())
-        .map_err(|problem| unrendered(problem.to_string()))?;
+    let marketing = lane.service.transport.marketing_policy(&lane.id);
+    let request = render(
+        template,
+        &message.phone,
+        &message.variables,
+        attempt.key(),
+        marketing,
+    )
+    .map_err(|problem| unrendered(problem.to_string()))?;
     Ok((message, request))
 }
 
@@ -212,7 +219,7 @@ fn heed(lane: &Lane, verdict: Verdict) -> Vec<Step> {
                     lane = %lane.id, scope = ?trouble.scope, hold = %trouble.hold, code = trouble.error.code,
                     "sending is held up; its owner is told"
                 );
-                if trouble.scope == TroubleScope::Lane {
+                if matches!(trouble.scope, TroubleScope::Lane | TroubleScope::Account) {
                     steps.push(Step::Slow {
                         pause: TROUBLED_PAUSE,
                     });

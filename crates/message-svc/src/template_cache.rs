@@ -40,6 +40,7 @@ impl TemplateCache {
             .template
             .template
             .compile_for_sending()
+            .map(|compiled| compiled.with_payloads(&snapshot.template.payload_buttons))
             .map_err(|errors| {
                 let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
                 errors.join("; ")

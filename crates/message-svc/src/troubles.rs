@@ -3,16 +3,48 @@
 //! Until the owner has set its hold, the lane goes on handing out messages that would all be refused for the
 //! same reason. So a trouble is told once a second, and meanwhile nothing that it concerns is written.
 
-use campaign_core::contracts::TroubleScope;
+use campaign_core::campaign::HoldKind;
+use campaign_core::contracts::{ErrorNote, Trouble, TroubleScope};
 use campaign_core::ids::CampaignId;
+use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use whatsapp_api::{Decision, Hold, Scope};
 
 /// How long a trouble keeps back what it concerns, and how often it is told.
 pub(crate) const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Most campaigns that are remembered: a lane has far fewer running.
 const CAMPAIGNS_MAX: usize = 1_000;
+
+/// The trouble that an error calls for, if it is about more than a message. One of an unknown campaign is none.
+pub(crate) fn called_for(
+    decision: Decision,
+    campaign: Option<CampaignId>,
+    error: ErrorNote,
+    at: DateTime<Utc>,
+) -> Option<Trouble> {
+    let scope = match decision.scope {
+        Scope::Account => TroubleScope::Account,
+        Scope::Lane => TroubleScope::Lane,
+        Scope::Template | Scope::Message | Scope::Recipient | Scope::Pair | Scope::Unknown => {
+            TroubleScope::Campaign(campaign?)
+        }
+    };
+    let hold = match decision.hold? {
+        Hold::Account => HoldKind::Account,
+        Hold::Number => HoldKind::Number,
+        Hold::Quality => HoldKind::Quality,
+        Hold::Template => HoldKind::Template,
+        Hold::Stopped => HoldKind::Stopped,
+    };
+    Some(Trouble {
+        scope,
+        hold,
+        error,
+        at,
+    })
+}
 
 /// One lane's troubles of the last second.
 #[derive(Debug, Default)]
@@ -29,14 +61,14 @@ impl Troubles {
     pub(crate) fn is_news(&self, scope: TroubleScope, now: Instant) -> bool {
         let mut told = self.lock();
         let last = match scope {
-            TroubleScope::Lane => told.lane,
+            TroubleScope::Lane | TroubleScope::Account => told.lane,
             TroubleScope::Campaign(campaign) => told.campaigns.get(&campaign).copied(),
         };
         if last.is_some_and(|last| is_recent(last, now)) {
             return false;
         }
         match scope {
-            TroubleScope::Lane => told.lane = Some(now),
+            TroubleScope::Lane | TroubleScope::Account => told.lane = Some(now),
             TroubleScope::Campaign(campaign) => {
                 if told.campaigns.len() >= CAMPAIGNS_MAX {
                     told.campaigns.retain(|_, last| is_recent(*last, now));

@@ -3,17 +3,18 @@
 //! Statuses are joined to messages by our own callback data, never by the phone: a `wa_id` may differ from
 //! the number that was sent to.
 
+use crate::error_note::{note, note_with_advice};
 use crate::opt_out_words::OptOutWords;
-use campaign_core::contracts::{ErrorNote, MessageOutcome, OptOut, OutcomeSource};
+use crate::troubles::called_for;
+use campaign_core::contracts::{ErrorNote, MessageOutcome, OptOut, OutcomeSource, Trouble};
 use campaign_core::ids::{LaneId, MessageKey};
 use campaign_core::message::MessageState;
 use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
 use chrono::{DateTime, Utc};
-use whatsapp_api::errors::entry;
 use whatsapp_api::webhook::{
     DeliveryStatus, Inbound, InboundContent, Preference, PreferenceValue, Status, Update,
 };
-use whatsapp_api::{Action, GraphError, decide};
+use whatsapp_api::{Action, decide};
 
 /// Longest message id that is kept, in bytes. WhatsApp's have about 60 to 100; the ledger does not join by them.
 const WAMID_MAX_BYTES: usize = 512;
@@ -25,6 +26,8 @@ pub struct Reading {
     pub kind: &'static str,
     /// A message went further, and the lane it was sent from.
     pub status: Option<(LaneId, MessageOutcome)>,
+    /// Something larger than the message is wrong, and the lane it was sent from.
+    pub trouble: Option<(LaneId, Trouble)>,
     /// A person's wish, and the lane it was told to, where the webhook names one.
     pub opt_out: Option<(Option<LaneId>, OptOut)>,
     /// Why it concerns nothing here, if it should have.
@@ -66,6 +69,7 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
     let at = time(status.timestamp_s, now);
     let lane: Option<LaneId> = status.phone_number_id.parse().ok();
     if state == MessageState::Undelivered {
+        reading.trouble = lane.clone().zip(trouble(&status, at));
         reading.opt_out = suppression(&status, at).map(|opt_out| (lane.clone(), opt_out));
     }
     let callback = status.callback_data.as_deref();
@@ -92,14 +96,15 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
     reading
 }
 
-fn note(error: &GraphError) -> ErrorNote {
-    let title = entry(error.code).map(|entry| entry.title);
-    let title = error.title.as_deref().or(title).unwrap_or(&error.message);
-    let text = match error.details() {
-        details if details.is_empty() || details == title => title.to_owned(),
-        details => format!("{title}: {details}"),
-    };
-    ErrorNote::new(error.code.to_string(), text)
+/// What a late failure says about more than its message: the same as an answer would have said.
+fn trouble(status: &Status, at: DateTime<Utc>) -> Option<Trouble> {
+    let callback = status.callback_data.as_deref();
+    let key: Option<MessageKey> = callback.and_then(|data| data.parse().ok());
+    let campaign = key.map(|key| key.campaign);
+    status.errors.iter().find_map(|error| {
+        let decision = decide(error);
+        called_for(decision, campaign, note_with_advice(error, decision), at)
+    })
 }
 
 /// The error that says that the person stopped marketing.

@@ -3,6 +3,7 @@
 use super::*;
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use uuid::Uuid;
+use whatsapp_api::GraphError;
 
 fn words() -> OptOutWords {
     OptOutWords::parse("SAIR,PARAR")

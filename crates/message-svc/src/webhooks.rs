@@ -116,6 +116,7 @@ impl Endpoint {
     /// What is to be written, by lane.
     fn sort(&self, webhook: Webhook) -> Result<BTreeMap<LaneId, Vec<Outcome>>, Problem> {
         let mut by_lane: BTreeMap<LaneId, Vec<Outcome>> = BTreeMap::new();
+        let mut told = Vec::new();
         let now = Utc::now();
         if webhook.unreadable > 0 {
             measures::webhook_unknown("unreadable", webhook.unreadable);
@@ -124,6 +125,7 @@ impl Endpoint {
             let Reading {
                 kind,
                 status,
+                trouble,
                 opt_out,
                 unknown,
             } = read(update, &self.service.opt_out_words, now);
@@ -133,6 +135,17 @@ impl Endpoint {
             }
             if let Some((lane, outcome)) = status {
                 by_lane.entry(lane).or_default().push(Outcome::Message(outcome));
+            }
+            if let Some((lane, trouble)) = trouble {
+                let what = (lane, trouble.scope, trouble.hold);
+                // A thousand failures of one kind are one trouble.
+                if !told.contains(&what) {
+                    by_lane
+                        .entry(what.0.clone())
+                        .or_default()
+                        .push(Outcome::Trouble(trouble));
+                    told.push(what);
+                }
             }
             if let Some((named, opt_out)) = opt_out {
                 let lane = self.lane_for(named)?;

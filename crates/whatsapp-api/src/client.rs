@@ -15,16 +15,18 @@
 //!
 //! The last line is deliberate: a gateway's 502 or 403 page says nothing about what happened behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{StatusCode, Url};
-use secrecy::{ExposeSecret, SecretString};
 
+use crate::client_config::{ClientConfig, ClientError, Routes};
 use crate::errors::{Decision, ErrorBody, GraphError, decide};
-use crate::send::{MessageRequest, SendResponse};
-use crate::write_once::WriteOnce;
+use crate::request_check::RequestProblem;
+use crate::send::{MessageRequest, ProductPolicy, SendResponse};
+use crate::write_once::{Gate, WriteOnce};
 
 /// Largest answer that is read; real ones are under 1 KB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -35,74 +37,8 @@ pub const MAX_PHONE_NUMBER_ID_DIGITS: usize = 32;
 
 /// The rate-limit code that stands for an HTTP 429 without a body of its own.
 const RATE_LIMIT_CODE: i64 = 130_429;
-
-/// Where and how to send.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// `https://graph.facebook.com`, or the mock.
-    pub base_url: String,
-    /// Graph API version, such as `v25.0`.
-    pub version: String,
-    /// Sent as `Authorization: Bearer …`; never shown.
-    pub access_token: SecretString,
-    /// PEM certificates of authorities that `https://` trusts besides the system's.
-    pub further_roots_pem: Option<Vec<u8>>,
-    /// From the call to the last byte of the answer. A message older than this is uncertain.
-    pub request_timeout: Duration,
-    /// TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// How long written bytes may stay unacknowledged before the kernel aborts the connection
-    /// (`TCP_USER_TIMEOUT`): must be under the grace period, so that a message given up as uncertain
-    /// cannot leave a socket's buffer afterwards.
-    pub tcp_user_timeout: Duration,
-    /// How long an idle connection is kept: must be under the server's keep-alive, or requests meet
-    /// connections that are just being closed and end as uncertain for nothing.
-    pub pool_idle_timeout: Duration,
-    /// Idle connections kept; the number of concurrent sends is a good value.
-    pub pool_max_idle: usize,
-    /// Whether `HTTPS_PROXY` and its like are obeyed.
-    pub system_proxy: bool,
-}
-
-impl ClientConfig {
-    /// A configuration with the defaults that suit Meta's servers.
-    pub fn new(base_url: impl Into<String>, version: impl Into<String>, access_token: SecretString) -> Self {
-        Self {
-            base_url: base_url.into(),
-            version: version.into(),
-            access_token,
-            further_roots_pem: None,
-            request_timeout: Duration::from_secs(15),
-            connect_timeout: Duration::from_secs(5),
-            tcp_user_timeout: Duration::from_secs(15),
-            pool_idle_timeout: Duration::from_secs(20),
-            pool_max_idle: 256,
-            system_proxy: true,
-        }
-    }
-}
-
-/// Why a client cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The base URL is not one.
-    #[error("the WhatsApp base URL {found:?} is not an http(s) URL without a query: {reason}")]
-    BaseUrl {
-        /// As configured, without credentials.
-        found: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The version is not one.
-    #[error("the WhatsApp API version {0:?} is not like v25.0")]
-    Version(String),
-    /// The token cannot stand in a header.
-    #[error("the WhatsApp access token is empty or holds characters that no header can carry")]
-    AccessToken,
-    /// The HTTP client refused its settings (no root certificates, for instance).
-    #[error("the HTTP client cannot be built: {0}")]
-    Http(#[from] reqwest::Error),
-}
+/// The code for a request that is malformed.
+const INVALID_PARAMETER_CODE: i64 = 100;
 
 /// What is known after a send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,22 +66,31 @@ pub enum SendOutcome {
     },
 }
 
-/// A client for one access token; cheap to clone, shares its connections.
+/// A client for any number of phone numbers; cheap to clone, shares its connections.
 #[derive(Clone, Debug)]
 pub struct CloudApi {
     http: reqwest::Client,
-    /// `{base}/{version}`, without a slash at the end.
-    prefix: Url,
+    routes: Arc<Routes>,
+    write_timeout: Duration,
+    answer_timeout: Duration,
 }
 
 impl CloudApi {
     /// Checks the configuration and prepares the connection pool; connects to nothing yet.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "no copy of the token outlives the making"
+    )]
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        let prefix = prefix(&config.base_url, &config.version)?;
+        let routes = Routes::new(&config)?;
         // Fails only if another provider is installed already, which is what we want.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let json = HeaderValue::from_static("application/json");
         let mut builder = reqwest::Client::builder()
-            .default_headers(headers(config.access_token)?)
+            .default_headers(HeaderMap::from_iter([
+                (CONTENT_TYPE, json.clone()),
+                (ACCEPT, json),
+            ]))
             .timeout(config.request_timeout)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(config.pool_idle_timeout)
@@ -163,14 +108,22 @@ impl CloudApi {
         }
         let further = config.further_roots_pem.as_deref().unwrap_or_default();
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(further)?);
-        if prefix.scheme() == "http" {
+        if routes.are_plain() {
             // No TLS, so no root certificates: small images that talk to a mock have none.
             builder = builder.tls_certs_only([]);
         }
         Ok(Self {
             http: builder.build()?,
-            prefix,
+            routes: Arc::new(routes),
+            write_timeout: config.write_timeout,
+            answer_timeout: config.answer_timeout,
         })
+    }
+
+    /// What a template of the category MARKETING must say when it is sent from this number; `None` where it goes
+    /// to `/messages`, as everything else.
+    pub fn marketing_policy(&self, phone_number_id: &str) -> Option<ProductPolicy> {
+        self.routes.of(phone_number_id).marketing.policy()
     }
 
     /// Sends one message from one business phone number, once.
@@ -181,23 +134,51 @@ impl CloudApi {
         if !digits || phone_number_id.is_empty() || phone_number_id.len() > MAX_PHONE_NUMBER_ID_DIGITS {
             return not_sent("the phone number id is not a number of up to 32 digits");
         }
+        if let Err(problem) = body.check() {
+            return refused_here(&problem);
+        }
         let bytes = match serde_json::to_vec(body) {
             Ok(bytes) => Bytes::from(bytes),
             Err(error) => return not_sent(format!("the message cannot be written as JSON: {error}")),
         };
-        let mut url = self.prefix.clone();
-        url.set_path(&format!("{}/{phone_number_id}/messages", self.prefix.path()));
+        let route = self.routes.of(phone_number_id);
+        let endpoint = if body.product_policy.is_some() {
+            "marketing_messages"
+        } else {
+            "messages"
+        };
+        let mut url = route.prefix.clone();
+        url.set_path(&format!("{}/{phone_number_id}/{endpoint}", route.prefix.path()));
 
         let (body, gate) = WriteOnce::new(bytes);
-        let answer = match self.http.post(url).body(reqwest::Body::wrap(body)).send().await {
-            Ok(response) => read(response).await,
-            Err(error) => Err(describe(error)),
+        let request = self.http.post(url).header(AUTHORIZATION, route.bearer.clone());
+        let answered = async {
+            match request.body(reqwest::Body::wrap(body)).send().await {
+                Ok(response) => read(response).await,
+                Err(error) => Err(describe(error)),
+            }
+        };
+        let answer = tokio::select! {
+            answer = answered => answer,
+            reason = self.too_late(&gate) => Err(reason),
         };
         match answer.and_then(Answer::classify) {
             Ok(outcome) => outcome,
             Err(reason) if gate.revoke() => SendOutcome::NotSent { reason },
             Err(reason) => SendOutcome::Unknown { reason },
         }
+    }
+
+    /// Returns when a phase of the send has lasted too long, with the reason.
+    async fn too_late(&self, gate: &Gate) -> String {
+        if tokio::time::timeout(self.write_timeout, gate.handed_over())
+            .await
+            .is_err()
+        {
+            return "timed out before a connection took the request".to_owned();
+        }
+        tokio::time::sleep(self.answer_timeout).await;
+        "timed out waiting for the answer".to_owned()
     }
 }
 
@@ -275,49 +256,6 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
-fn prefix(base_url: &str, version: &str) -> Result<Url, ClientError> {
-    let refuse = |reason: &str| ClientError::BaseUrl {
-        // What stands before an @ may be a password.
-        found: base_url.rsplit('@').next().unwrap_or_default().to_owned(),
-        reason: reason.to_owned(),
-    };
-    let mut url = Url::parse(base_url).map_err(|error| refuse(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(refuse("its scheme is neither http nor https"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse("it has a query or a fragment"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("it has credentials"));
-    }
-    let number = version
-        .strip_prefix('v')
-        .and_then(|number| number.split_once('.'));
-    let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !number.is_some_and(|(major, minor)| numeric(major) && numeric(minor)) {
-        return Err(ClientError::Version(version.to_owned()));
-    }
-    let path = format!("{}/{version}", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    Ok(url)
-}
-
-fn headers(token: SecretString) -> Result<HeaderMap, ClientError> {
-    if token.expose_secret().trim().is_empty() {
-        return Err(ClientError::AccessToken);
-    }
-    let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
-    drop(token);
-    let mut bearer = bearer.map_err(|_| ClientError::AccessToken)?;
-    bearer.set_sensitive(true);
-    Ok(HeaderMap::from_iter([
-        (AUTHORIZATION, bearer),
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (ACCEPT, HeaderValue::from_static("application/json")),
-    ]))
-}
-
 /// The chain of causes in one line, without the URL (it names the phone number).
 fn describe(error: reqwest::Error) -> String {
     use std::error::Error as _;
@@ -331,6 +269,13 @@ fn describe(error: reqwest::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// What Meta would refuse is refused here, with the code that it would give.
+fn refused_here(problem: &RequestProblem) -> SendOutcome {
+    let error = GraphError::new(INVALID_PARAMETER_CODE, problem.to_string());
+    let decision = decide(&error);
+    SendOutcome::Refused(error, decision, None)
 }
 
 fn not_sent(reason: impl Into<String>) -> SendOutcome {
@@ -398,21 +343,6 @@ mod tests {
         }
         let limited = classify(429, "");
         assert!(matches!(limited, Ok(SendOutcome::Refused(error, ..)) if error.code == RATE_LIMIT_CODE));
-    }
-
-    #[test]
-    fn the_prefix_keeps_a_path_and_refuses_what_is_no_base() {
-        let prefix_of = |base| prefix(base, "v25.0").map(|url| url.to_string()).ok();
-        assert_eq!(prefix_of("http://h:1"), Some("http://h:1/v25.0".into()));
-        assert_eq!(prefix_of("http://h/mock/"), Some("http://h/mock/v25.0".into()));
-        for base in ["", "h:1", "ftp://h", "http://h?x=1", "http://u:p@h"] {
-            assert_eq!(prefix_of(base), None, "{base:?}");
-        }
-        let error = prefix("http://user:tell-no-one@h", "v25.0").expect_err("it has credentials");
-        assert!(!error.to_string().contains("tell-no-one"), "{error}");
-        for version in ["", "25.0", "v25", "v25.", "v25.0/x", "va.b"] {
-            assert!(prefix("http://h", version).is_err(), "{version:?}");
-        }
     }
 
     #[test]

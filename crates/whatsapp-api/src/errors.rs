@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 
 use crate::lenient;
 
@@ -138,15 +139,20 @@ impl Scope {
 pub enum Action {
     /// This message will never be accepted.
     Fail,
+    /// This message fails, and nothing like it may go to the same person within [`FAILED_FOR`].
+    FailForADay,
     /// The same message may be accepted later; back off.
     RetryTransient,
+    /// The same, but only a few times: it may be malformed in a way that Meta does not name.
+    RetryFew,
     /// Retry, and slow the phone number down first.
     SlowLane,
     /// Retry for this recipient only, after 4ⁿ seconds.
     RetryPair,
-    /// Hand the message back and hold the campaign until the cause is gone.
+    /// Hand the message back and hold what [`Scope`] names until the cause is gone.
     HoldCampaign,
-    /// Hand the message back and stop the campaign: nothing of it can be accepted as it is.
+    /// Hand the message back and stop the campaign: nothing of it can be accepted as it is, until a person
+    /// has changed something.
     StopCampaign,
     /// Hand the message back and stop the phone number.
     StopLane,
@@ -161,7 +167,9 @@ impl Action {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fail => "fail",
+            Self::FailForADay => "fail_for_a_day",
             Self::RetryTransient => "retry_transient",
+            Self::RetryFew => "retry_few",
             Self::SlowLane => "slow_lane",
             Self::RetryPair => "retry_pair",
             Self::HoldCampaign => "hold_campaign",
@@ -173,6 +181,22 @@ impl Action {
     }
 }
 
+/// What is wrong where something larger than a message is held or stopped, and so what lifts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// The account, its token or its payment.
+    Account,
+    /// The phone number: its registration, its name, what it may do.
+    Number,
+    /// The phone number's quality.
+    Quality,
+    /// The template, until Meta approves it again.
+    Template,
+    /// The campaign as it was set up: only a change by a person helps.
+    Stopped,
+}
+
 /// What the table says about one error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -180,6 +204,8 @@ pub struct Decision {
     pub scope: Scope,
     /// What to do.
     pub action: Action,
+    /// The cause, for the actions that hold or stop something.
+    pub hold: Option<Hold>,
     /// What a person can do about it.
     pub advice: &'static str,
 }
@@ -212,8 +238,16 @@ const fn codes(
         decision: Decision {
             scope,
             action,
+            hold: None,
             advice,
         },
+    }
+}
+
+impl ErrorEntry {
+    const fn because(mut self, hold: Hold) -> Self {
+        self.decision.hold = Some(hold);
+        self
     }
 }
 
@@ -238,68 +272,68 @@ const SLOWED: &str =
 const FIX_REQUEST: &str =
     "This message is malformed: see the details and check the template and the mapping.";
 const FIX_MEDIA: &str = "Meta could not take the medium: check that its link is public and its type allowed.";
-const FIX_TEMPLATE: &str =
-    "Synchronise templates, then check name, language and number of variables of this campaign.";
+const FIX_TEMPLATE: &str = "Synchronise templates and check name, language and variables; if the campaign's version is outdated, clone it with the new one.";
 const UNREACHABLE: &str = "This person cannot receive messages from a business now; nothing to do.";
 
 /// Every code that Meta documents for sending, in ascending order; see [`decide`] for the rest.
 #[rustfmt::skip]
 pub const ERROR_TABLE: &[ErrorEntry] = {
     use Action::{
-        Fail, FailAndSuppress, HoldCampaign, RetryPair, RetryTransient, SlowLane, StopAccount, StopCampaign,
-        StopLane,
+        Fail, FailAndSuppress, FailForADay, HoldCampaign, RetryFew, RetryPair, RetryTransient, SlowLane, StopAccount,
+        StopCampaign, StopLane,
     };
+    use Hold as Because;
     use Scope::{Account, Lane, Message, Pair, Recipient, Template, Unknown};
     &[
-        code(0, Lane, StopLane, "AuthException", NEW_TOKEN),
-        code(1, Unknown, RetryTransient, "API unknown", "Tried again a few times. If it lasts, the request may be malformed: see the details."),
+        code(0, Lane, StopLane, "AuthException", NEW_TOKEN).because(Because::Account),
+        code(1, Unknown, RetryFew, "API unknown", "Tried again a few times. If it lasts, the request may be malformed: see the details."),
         code(2, Unknown, RetryTransient, "API service", WAIT),
-        code(3, Lane, StopLane, "API method", GRANT_PERMISSION),
+        code(3, Lane, StopLane, "API method", GRANT_PERMISSION).because(Because::Number),
         code(4, Account, SlowLane, "API too many calls", SLOWED),
-        code(10, Lane, StopLane, "Permission denied", GRANT_PERMISSION),
-        code(33, Lane, StopLane, "Parameter value is not valid", "The business phone number was deleted or its id is wrong: check the phone number's setting."),
+        code(10, Lane, StopLane, "Permission denied", GRANT_PERMISSION).because(Because::Number),
+        code(33, Lane, StopLane, "Parameter value is not valid", "The business phone number was deleted or its id is wrong: check the phone number's setting.").because(Because::Number),
         code(100, Message, Fail, "Invalid parameter", FIX_REQUEST),
-        code(190, Lane, StopLane, "Access token has expired", NEW_TOKEN),
-        codes(200, 299, Lane, StopLane, "API permission", GRANT_PERMISSION),
-        code(368, Account, StopAccount, "Temporarily blocked for policy violations", APPEAL),
+        code(190, Lane, StopLane, "Access token has expired", NEW_TOKEN).because(Because::Account),
+        codes(200, 299, Lane, StopLane, "API permission", GRANT_PERMISSION).because(Because::Number),
+        code(368, Account, StopAccount, "Temporarily blocked for policy violations", APPEAL).because(Because::Account),
         code(80_007, Account, SlowLane, "Rate limit issues", SLOWED),
         code(130_403, Recipient, Fail, "Recipient cannot be messaged", UNREACHABLE),
         code(130_429, Lane, SlowLane, "Rate limit hit", SLOWED),
         code(130_472, Recipient, Fail, "User's number is part of an experiment", "Meta withholds marketing from this person as an experiment; nothing to do."),
         code(130_497, Recipient, Fail, "Business account is restricted from messaging users in this country", "Leave this country out of the segment, or see the account's restrictions."),
         code(131_000, Unknown, RetryTransient, "Something went wrong", WAIT),
-        code(131_005, Lane, StopLane, "Access denied", GRANT_PERMISSION),
+        code(131_005, Lane, StopLane, "Access denied", GRANT_PERMISSION).because(Because::Number),
         code(131_008, Message, Fail, "Required parameter is missing", FIX_REQUEST),
         code(131_009, Message, Fail, "Parameter value is not valid", FIX_REQUEST),
         code(131_016, Account, RetryTransient, "Service unavailable", WAIT),
         code(131_021, Message, Fail, "Recipient cannot be sender", "Leave the business's own number out of the segment."),
         code(131_026, Recipient, Fail, "Message undeliverable", "The number is not on WhatsApp, or its app is too old, or its terms are not accepted."),
         code(131_030, Recipient, Fail, "Recipient phone number not in allowed list", "The sending number is a test number: add the recipient to its allowed list."),
-        code(131_031, Account, StopAccount, "Account has been locked", APPEAL),
-        code(131_037, Lane, StopLane, "Display name approval needed", "The phone number's display name is not approved: request the approval in WhatsApp Manager."),
-        code(131_042, Account, HoldCampaign, "Business eligibility payment issue", "Settle the account's payment method or balance in Meta Billing, then resume."),
-        code(131_045, Lane, StopLane, "Incorrect certificate", "Register the phone number again."),
+        code(131_031, Account, StopAccount, "Account has been locked", APPEAL).because(Because::Account),
+        code(131_037, Lane, StopLane, "Display name approval needed", "The phone number's display name is not approved: request the approval in WhatsApp Manager.").because(Because::Number),
+        code(131_042, Account, HoldCampaign, "Business eligibility payment issue", "Settle the account's payment method or balance in Meta Billing, then resume.").because(Because::Account),
+        code(131_045, Lane, StopLane, "Incorrect certificate", "Register the phone number again.").because(Because::Number),
         code(131_047, Recipient, Fail, "Re-engagement message", "More than 24 hours since this person wrote: only a template can be sent."),
-        code(131_048, Lane, HoldCampaign, "Spam rate limit hit", "Too many people blocked or reported this number: see its quality before resuming."),
-        code(131_049, Recipient, Fail, "Not delivered to maintain healthy ecosystem engagement", "Meta's limit of marketing for this person is reached: do not send again within 24 hours."),
+        code(131_048, Lane, HoldCampaign, "Spam rate limit hit", "Too many people blocked or reported this number: see its quality before resuming.").because(Because::Quality),
+        code(131_049, Recipient, FailForADay, "Not delivered to maintain healthy ecosystem engagement", "Meta's limit of marketing for this person is reached: not again within 24 hours, and then only what matters to them."),
         code(131_050, Recipient, FailAndSuppress, "User has stopped marketing messages", "This person opted out of marketing; they are suppressed from now on."),
         code(131_051, Message, Fail, "Unsupported message type", FIX_REQUEST),
         code(131_052, Message, Fail, "Media download error", FIX_MEDIA),
         code(131_053, Message, Fail, "Media upload error", FIX_MEDIA),
         code(131_056, Pair, RetryPair, "Pair rate limit hit", "Nothing to do: too many messages to one person in a short time; tried again later."),
         code(131_057, Account, RetryTransient, "Account in maintenance mode", WAIT),
-        code(131_063, Template, StopCampaign, "Marketing templates must use the Marketing Messages API", "Switch the phone number to the marketing messages endpoint, then send again."),
-        code(131_064, Account, HoldCampaign, "Limited for template misclassification", "Correct the category of the account's templates; Meta lifts the limit by itself."),
-        code(132_000, Template, StopCampaign, "Template parameter count mismatch", FIX_TEMPLATE),
-        code(132_001, Template, StopCampaign, "Template does not exist", FIX_TEMPLATE),
-        code(132_005, Template, StopCampaign, "Template hydrated text too long", "Shorten the values or the template: translated and filled, it is too long."),
-        code(132_007, Template, StopCampaign, "Template format character policy violated", "The template breaks a policy: correct it and have it approved again."),
-        code(132_012, Template, StopCampaign, "Template parameter format mismatch", FIX_TEMPLATE),
-        code(132_015, Template, HoldCampaign, "Template is paused", "Low quality paused the template: wait until it is approved again, or use another."),
-        code(132_016, Template, StopCampaign, "Template is disabled", "The template was paused too often and is disabled for good: use another."),
+        code(131_063, Template, StopCampaign, "Marketing templates must use the Marketing Messages API", "Switch the number to the marketing endpoint (WHATSAPP_MARKETING_MESSAGES, or marketing_messages in WHATSAPP_NUMBERS_FILE), restart message-svc, then lift the hold `stopped`.").because(Because::Stopped),
+        code(131_064, Account, HoldCampaign, "Limited for template misclassification", "Correct the category of the account's templates; Meta lifts the limit by itself.").because(Because::Account),
+        code(132_000, Template, StopCampaign, "Template parameter count mismatch", FIX_TEMPLATE).because(Because::Stopped),
+        code(132_001, Template, StopCampaign, "Template does not exist", FIX_TEMPLATE).because(Because::Stopped),
+        code(132_005, Template, StopCampaign, "Template hydrated text too long", "Shorten the values or the template: translated and filled, it is too long.").because(Because::Stopped),
+        code(132_007, Template, StopCampaign, "Template format character policy violated", "The template breaks a policy: correct it and have it approved again.").because(Because::Stopped),
+        code(132_012, Template, StopCampaign, "Template parameter format mismatch", FIX_TEMPLATE).because(Because::Stopped),
+        code(132_015, Template, HoldCampaign, "Template is paused", "Low quality paused the template: wait until it is approved again, or use another.").because(Because::Template),
+        code(132_016, Template, StopCampaign, "Template is disabled", "The template was paused too often and is disabled for good: use another.").because(Because::Stopped),
         code(132_018, Message, Fail, "Template parameter text is not valid", "A value is empty or holds a newline, a tab or more than 4 spaces in a row: see the mapping."),
         code(133_004, Account, RetryTransient, "Server temporarily unavailable", WAIT),
-        code(133_010, Lane, StopLane, "Phone number not registered", "Register the phone number with the Cloud API."),
+        code(133_010, Lane, StopLane, "Phone number not registered", "Register the phone number with the Cloud API.").because(Because::Number),
         code(135_000, Message, Fail, "Generic user error", FIX_REQUEST),
     ]
 };
@@ -307,13 +341,30 @@ pub const ERROR_TABLE: &[ErrorEntry] = {
 const UNKNOWN_TRANSIENT: Decision = Decision {
     scope: Scope::Unknown,
     action: Action::RetryTransient,
+    hold: None,
     advice: "Meta calls this error transient; it is tried again by itself.",
 };
 const UNKNOWN_FINAL: Decision = Decision {
     scope: Scope::Unknown,
     action: Action::Fail,
+    hold: None,
     advice: "A code that is not in Meta's table: look it up with its details, and report it.",
 };
+
+/// How long a person is left alone after [`Action::FailForADay`].
+pub const FAILED_FOR: Duration = Duration::from_hours(24);
+
+/// What to do about a code alone: nothing is known of `is_transient`.
+pub fn decide_code(code: i64) -> Decision {
+    entry(code).map_or(UNKNOWN_FINAL, |entry| entry.decision)
+}
+
+/// The codes after which a person is left alone for [`FAILED_FOR`].
+pub fn codes_failed_for_a_day() -> impl Iterator<Item = i64> {
+    let entries = ERROR_TABLE.iter();
+    let entries = entries.filter(|entry| entry.decision.action == Action::FailForADay);
+    entries.flat_map(|entry| entry.first..=entry.last)
+}
 
 /// The table's line for a code.
 pub fn entry(code: i64) -> Option<&'static ErrorEntry> {

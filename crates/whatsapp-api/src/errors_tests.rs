@@ -2,8 +2,8 @@
 
 use super::*;
 use Action::{
-    Fail, FailAndSuppress, HoldCampaign, RetryPair, RetryTransient, SlowLane, StopAccount, StopCampaign,
-    StopLane,
+    Fail, FailAndSuppress, FailForADay, HoldCampaign, RetryFew, RetryPair, RetryTransient, SlowLane,
+    StopAccount, StopCampaign, StopLane,
 };
 
 /// Code by code, from Meta's documentation: what must happen.
@@ -18,14 +18,16 @@ const EXPECTED: &[(Action, &[i64])] = &[
     (HoldCampaign, &[131_042, 131_048, 131_064, 132_015]),
     (SlowLane, &[4, 80_007, 130_429]),
     (RetryPair, &[131_056]),
-    (RetryTransient, &[1, 2, 131_000, 131_016, 131_057, 133_004]),
+    (RetryFew, &[1]),
+    (RetryTransient, &[2, 131_000, 131_016, 131_057, 133_004]),
     (
         Fail,
         &[
             100, 131_008, 131_009, 131_021, 131_051, 131_052, 131_053, 132_018, 135_000, 131_026, 131_030,
-            130_403, 130_472, 130_497, 131_047, 131_049,
+            130_403, 130_472, 130_497, 131_047,
         ],
     ),
+    (FailForADay, &[131_049]),
     (FailAndSuppress, &[131_050]),
     (
         StopCampaign,
@@ -79,10 +81,10 @@ fn scope_and_action_agree() {
     for entry in ERROR_TABLE {
         let allowed: &[Scope] = match entry.decision.action {
             Fail => &[Scope::Message, Scope::Recipient],
-            FailAndSuppress => &[Scope::Recipient],
+            FailAndSuppress | FailForADay => &[Scope::Recipient],
             RetryPair => &[Scope::Pair],
             SlowLane => &[Scope::Lane, Scope::Account],
-            RetryTransient => &[Scope::Unknown, Scope::Account],
+            RetryTransient | RetryFew => &[Scope::Unknown, Scope::Account],
             HoldCampaign => &[Scope::Template, Scope::Lane, Scope::Account],
             StopCampaign => &[Scope::Template],
             StopLane => &[Scope::Lane],
@@ -90,6 +92,34 @@ fn scope_and_action_agree() {
         };
         assert!(allowed.contains(&entry.decision.scope), "code {}", entry.first);
     }
+}
+
+#[test]
+fn what_holds_or_stops_has_a_cause_that_fits_its_scope_and_nothing_else_has_one() {
+    for entry in ERROR_TABLE {
+        let Decision {
+            scope, action, hold, ..
+        } = entry.decision;
+        let holds = matches!(action, HoldCampaign | StopCampaign | StopLane | StopAccount);
+        assert_eq!(hold.is_some(), holds, "code {}", entry.first);
+        let fits = match hold {
+            None => true,
+            Some(Hold::Template) => scope == Scope::Template && action == HoldCampaign,
+            Some(Hold::Stopped) => scope == Scope::Template && action == StopCampaign,
+            Some(Hold::Number | Hold::Quality) => scope == Scope::Lane,
+            // A token may be one number's own.
+            Some(Hold::Account) => matches!(scope, Scope::Account | Scope::Lane),
+        };
+        assert!(fits, "code {}", entry.first);
+    }
+    assert_eq!(decide_code(131_048).hold, Some(Hold::Quality));
+    assert_eq!(decide_code(132_015).hold, Some(Hold::Template));
+    assert_eq!(decide_code(190).hold, Some(Hold::Account));
+}
+
+#[test]
+fn only_the_limit_of_marketing_for_a_person_lasts_a_day() {
+    assert_eq!(codes_failed_for_a_day().collect::<Vec<_>>(), [131_049]);
 }
 
 #[test]

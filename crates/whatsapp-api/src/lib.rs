@@ -10,13 +10,17 @@
 //! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it.
 
 pub mod client;
+mod client_config;
 pub mod errors;
 mod lenient;
+mod request_check;
 pub mod send;
 pub mod signature;
 pub mod webhook;
 mod write_once;
 
-pub use client::{ClientConfig, ClientError, CloudApi, SendOutcome};
-pub use errors::{Action, Decision, GraphError, Scope, decide};
-pub use send::{MessageRequest, SendResponse};
+pub use client::{CloudApi, SendOutcome};
+pub use client_config::{ClientConfig, ClientError, MarketingEndpoint, NumberConfig};
+pub use errors::{Action, Decision, GraphError, Hold, Scope, decide};
+pub use request_check::RequestProblem;
+pub use send::{MessageRequest, ProductPolicy, SendResponse};

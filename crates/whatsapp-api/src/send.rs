@@ -42,6 +42,19 @@ pub struct MessageRequest {
     /// Comes back in every status webhook of this message; up to [`MAX_CALLBACK_DATA_CHARS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub biz_opaque_callback_data: Option<String>,
+    /// With it the message goes to `/marketing_messages`, the only endpoint that knows the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_policy: Option<ProductPolicy>,
+}
+
+/// What the Marketing Messages API does with a message that it cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProductPolicy {
+    /// Sends it as the Cloud API would.
+    CloudApiFallback,
+    /// Refuses it.
+    Strict,
 }
 
 impl MessageRequest {
@@ -74,6 +87,13 @@ impl MessageRequest {
         self
     }
 
+    /// Sends it by the Marketing Messages API; for templates of the category MARKETING only.
+    #[must_use]
+    pub fn with_product_policy(mut self, policy: ProductPolicy) -> Self {
+        self.product_policy = Some(policy);
+        self
+    }
+
     fn empty(to: &str, kind: MessageKind) -> Self {
         let to = if to.starts_with('+') {
             to.to_owned()
@@ -88,6 +108,7 @@ impl MessageRequest {
             template: None,
             text: None,
             biz_opaque_callback_data: None,
+            product_policy: None,
         }
     }
 }
@@ -380,6 +401,35 @@ mod tests {
         assert_eq!(serde_json::to_value(&request).expect("serializes"), expected);
         let back: MessageRequest = serde_json::from_value(expected).expect("reads back");
         assert_eq!(back, request);
+    }
+
+    #[test]
+    fn a_text_message_has_the_documented_shape() {
+        let request = MessageRequest::text("5511987654321", "Olá", true);
+        let expected = json!({
+            "messaging_product": "whatsapp", "recipient_type": "individual", "to": "+5511987654321",
+            "type": "text", "text": {"preview_url": true, "body": "Olá"}
+        });
+        assert_eq!(serde_json::to_value(&request).expect("serializes"), expected);
+    }
+
+    #[test]
+    fn the_product_policy_is_written_as_meta_spells_it_and_only_if_there_is_one() {
+        let request = MessageRequest::template("+1", template());
+        let written = serde_json::to_value(&request).expect("serializes");
+        assert_eq!(written.get("product_policy"), None);
+        for (policy, word) in [
+            (ProductPolicy::CloudApiFallback, "CLOUD_API_FALLBACK"),
+            (ProductPolicy::Strict, "STRICT"),
+        ] {
+            let request = request.clone().with_product_policy(policy);
+            let written = serde_json::to_value(&request).expect("serializes");
+            assert_eq!(written["product_policy"], word);
+            assert_eq!(
+                serde_json::from_value::<MessageRequest>(written).expect("reads back"),
+                request
+            );
+        }
     }
 
     #[test]

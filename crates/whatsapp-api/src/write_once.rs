@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
+use tokio::sync::Notify;
+
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
@@ -23,15 +25,28 @@ const WAITING: u8 = 0;
 const HANDED_OVER: u8 = 1;
 const REVOKED: u8 = 2;
 
+/// What both ends know.
+#[derive(Debug)]
+struct Passage {
+    state: AtomicU8,
+    handed_over: Notify,
+}
+
 /// The sender's end: asks whether the body left.
 #[derive(Debug)]
-pub(crate) struct Gate(Arc<AtomicU8>);
+pub(crate) struct Gate(Arc<Passage>);
 
 impl Gate {
+    /// Returns once the bytes were handed to a connection; never if they are not. For one waiter.
+    pub(crate) async fn handed_over(&self) {
+        self.0.handed_over.notified().await;
+    }
+
     /// True if the bytes have not left and now never will; false if they (maybe) left.
     pub(crate) fn revoke(&self) -> bool {
         match self
             .0
+            .state
             .compare_exchange(WAITING, REVOKED, Ordering::AcqRel, Ordering::Acquire)
         {
             Ok(_) => true,
@@ -44,20 +59,18 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct WriteOnce {
     bytes: Option<Bytes>,
-    state: Arc<AtomicU8>,
+    passage: Arc<Passage>,
 }
 
 impl WriteOnce {
     pub(crate) fn new(bytes: Bytes) -> (Self, Gate) {
-        let state = Arc::new(AtomicU8::new(WAITING));
-        let gate = Gate(Arc::clone(&state));
-        (
-            Self {
-                bytes: Some(bytes),
-                state,
-            },
-            gate,
-        )
+        let passage = Arc::new(Passage {
+            state: AtomicU8::new(WAITING),
+            handed_over: Notify::new(),
+        });
+        let gate = Gate(Arc::clone(&passage));
+        let bytes = Some(bytes);
+        (Self { bytes, passage }, gate)
     }
 }
 
@@ -77,9 +90,13 @@ impl Body for WriteOnce {
         let Some(bytes) = self.bytes.take() else {
             return Poll::Ready(None);
         };
-        let opened = self
-            .state
-            .compare_exchange(WAITING, HANDED_OVER, Ordering::AcqRel, Ordering::Acquire);
+        let opened =
+            self.passage
+                .state
+                .compare_exchange(WAITING, HANDED_OVER, Ordering::AcqRel, Ordering::Acquire);
+        if opened.is_ok() {
+            self.passage.handed_over.notify_one();
+        }
         Poll::Ready(Some(opened.map(|_| Frame::data(bytes)).map_err(|_| Revoked)))
     }
 

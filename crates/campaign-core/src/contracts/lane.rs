@@ -86,6 +86,10 @@ pub struct SnapshotTemplate {
     pub campaign: CampaignId,
     /// The template as approved.
     pub template: Template,
+    /// The quick-reply buttons, from 0, of which each message says what pressing them sends back. Absent in
+    /// snapshots of versions that knew no payloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payload_buttons: Vec<usize>,
 }
 
 /// What the lane must know of its phone number.

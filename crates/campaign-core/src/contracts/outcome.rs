@@ -161,6 +161,8 @@ pub struct Trouble {
 pub enum TroubleScope {
     /// Everything sent from this number.
     Lane,
+    /// Everything sent from any number of this number's account.
+    Account,
     /// One campaign.
     Campaign(CampaignId),
 }

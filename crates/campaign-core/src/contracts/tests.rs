@@ -142,6 +142,15 @@ fn trouble_and_wishes() {
         &Outcome::Trouble(Trouble {
             scope: TroubleScope::Campaign(campaign()),
             hold: HoldKind::Template,
+            error: error.clone(),
+            at: at(1000),
+        }),
+    );
+    decodes(
+        r#"{"type":"trouble","scope":"account","hold":"account","error":{"code":"190","text":"token expired"},"at":1000}"#,
+        &Outcome::Trouble(Trouble {
+            scope: TroubleScope::Account,
+            hold: HoldKind::Account,
             error,
             at: at(1000),
         }),

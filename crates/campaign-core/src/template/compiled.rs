@@ -4,8 +4,8 @@
 //! ledger and the lane to the send, so that their names are neither stored nor sent a million times.
 
 use super::{
-    BODY_MAX_CHARS, BUTTON_URL_MAX_CHARS, HEADER_MAX_CHARS, ParameterFormat, TemplateCategory, TemplateText,
-    ValueProblem, check_value,
+    BODY_MAX_CHARS, BUTTON_PAYLOAD_MAX_CHARS, BUTTON_URL_MAX_CHARS, HEADER_MAX_CHARS, ParameterFormat,
+    TemplateCategory, TemplateText, ValueProblem, check_media, check_value,
 };
 use serde::Serialize;
 use std::fmt;
@@ -49,6 +49,8 @@ pub enum ParameterKind {
     UrlSuffix,
     /// A coupon code (Meta: `sub_type` "copy_code", a `coupon_code`).
     CouponCode,
+    /// What a quick reply sends back (Meta: `sub_type` "quick_reply", a `payload`); its label if none is given.
+    Payload,
 }
 
 impl ParameterKind {
@@ -63,7 +65,7 @@ impl ParameterKind {
 pub struct Placeholder {
     /// Where it is.
     pub section: Section,
-    /// Its number or name; `image`, `video`, `document` or `code` where Meta gives it none.
+    /// Its number or name; `image`, `video`, `document`, `code` or `payload` where Meta gives it none.
     pub name: String,
     /// What it is.
     pub kind: ParameterKind,
@@ -80,6 +82,9 @@ impl Placeholder {
         }
     }
 }
+
+/// The name of the placeholder of a quick reply.
+pub(crate) const PAYLOAD: &str = "payload";
 
 /// A template ready to be filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +153,8 @@ pub struct RenderedMessage {
 pub struct RenderedButton {
     /// What it says.
     pub label: String,
-    /// The address it opens, the number it calls or the code it copies; nothing for a quick reply.
+    /// The address it opens, the number it calls, the code it copies or the payload it sends back, where it has
+    /// one.
     pub target: Option<String>,
 }
 
@@ -199,6 +205,41 @@ impl CompiledTemplate {
         self.category
     }
 
+    /// The template whose quick replies at these positions (from 0) take a payload with each message. Buttons of
+    /// another kind are passed over.
+    #[must_use]
+    pub fn with_payloads(mut self, buttons: &[usize]) -> Self {
+        for &index in buttons {
+            let section = Section::Button(index);
+            let is_quick_reply = matches!(self.buttons.get(index), Some(CompiledButton::QuickReply { .. }));
+            let at = self
+                .placeholders
+                .partition_point(|before| before.section < section);
+            let is_there = self
+                .placeholders
+                .get(at)
+                .is_some_and(|next| next.section == section);
+            if is_quick_reply && !is_there {
+                let placeholder = Placeholder {
+                    section,
+                    name: PAYLOAD.to_owned(),
+                    kind: ParameterKind::Payload,
+                };
+                self.placeholders.insert(at, placeholder);
+            }
+        }
+        self
+    }
+
+    /// What a variable mapping may name besides the placeholders: the payloads of quick replies.
+    pub fn optional_keys(&self) -> Vec<String> {
+        let buttons = self.buttons.iter().enumerate();
+        let quick = buttons.filter(|(_, button)| matches!(button, CompiledButton::QuickReply { .. }));
+        quick
+            .map(|(index, _)| format!("{}.{PAYLOAD}", Section::Button(index)))
+            .collect()
+    }
+
     /// The values that a message needs, in the order in which every list of values is kept.
     pub fn placeholders(&self) -> &[Placeholder] {
         &self.placeholders
@@ -208,7 +249,12 @@ impl CompiledTemplate {
     pub fn check_values<V: AsRef<str>>(&self, values: &[V]) -> Result<(), RenderProblem> {
         self.check_count(values)?;
         for (placeholder, value) in self.placeholders.iter().zip(values) {
-            check_value(value.as_ref()).map_err(|problem| RenderProblem::Value {
+            let value = value.as_ref();
+            let checked = match placeholder.kind {
+                kind if kind.is_media() => check_value(value).and_then(|()| check_media(value)),
+                _ => check_value(value),
+            };
+            checked.map_err(|problem| RenderProblem::Value {
                 variable: placeholder.key(),
                 problem,
             })?;
@@ -230,14 +276,16 @@ impl CompiledTemplate {
             BODY_MAX_CHARS,
         )?;
         for (index, button) in self.buttons.iter().enumerate() {
-            if let CompiledButton::Url { url, .. } = button {
-                let section = Section::Button(index);
-                within(
-                    section,
-                    url.rendered_chars(self.values_of(section, values)),
-                    BUTTON_URL_MAX_CHARS,
-                )?;
-            }
+            let section = Section::Button(index);
+            let values = self.values_of(section, values);
+            let (chars, max) = match button {
+                CompiledButton::Url { url, .. } => (url.rendered_chars(values), BUTTON_URL_MAX_CHARS),
+                CompiledButton::QuickReply { .. } => {
+                    (first(values).chars().count(), BUTTON_PAYLOAD_MAX_CHARS)
+                }
+                CompiledButton::PhoneNumber { .. } | CompiledButton::CopyCode { .. } => continue,
+            };
+            within(section, chars, max)?;
         }
         Ok(())
     }
@@ -315,7 +363,7 @@ impl CompiledTemplate {
 impl CompiledButton {
     fn render<V: AsRef<str>>(&self, values: &[V]) -> RenderedButton {
         let (label, target) = match self {
-            Self::QuickReply { label } => (label, None),
+            Self::QuickReply { label } => (label, values.first().map(|value| value.as_ref().to_owned())),
             Self::Url { label, url } => (label, Some(url.render(values))),
             Self::PhoneNumber { label, phone_number } => (label, Some(phone_number.clone())),
             Self::CopyCode { label } => (label, Some(first(values))),

@@ -37,6 +37,26 @@ pub enum ValueProblem {
     /// More than [`VALUE_MAX_CHARS`] characters.
     #[error("is longer than {VALUE_MAX_CHARS} characters")]
     TooLong,
+    /// Stands for a medium, and names none.
+    #[error("is neither an https:// or http:// address nor the id of an upload (digits)")]
+    NotMedia,
+}
+
+/// Checks a value that stands for a medium: an address that Meta fetches, or the id of an upload.
+pub fn check_media(value: &str) -> Result<(), ValueProblem> {
+    let address = value
+        .strip_prefix("https://")
+        .or_else(|| value.strip_prefix("http://"));
+    let is_address = address.is_some_and(|rest| {
+        let has_host = rest.starts_with(|first: char| first.is_alphanumeric() || first == '[');
+        has_host && !rest.contains(char::is_whitespace)
+    });
+    let is_upload = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    if is_address || is_upload {
+        Ok(())
+    } else {
+        Err(ValueProblem::NotMedia)
+    }
 }
 
 /// Checks a value as it would be sent.

@@ -4,18 +4,35 @@ use super::VariableFormat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Rules by variable, named as [`Placeholder::key`](crate::template::Placeholder::key) says:
+/// Rules by variable, named as [`Placeholder::key`](crate::template::Placeholder::key) says. Those of the
+/// template must all be there; the payloads of its quick replies may be:
 ///
 /// ```json
 /// {
 ///   "nome":         {"source": "customer.name", "format": "first_name", "fallback": "cliente"},
 ///   "valor":        {"source": "customer.open_invoice.amount_cents", "format": "brl_amount"},
-///   "header.image": {"constant": "https://loja.example/natal.png"}
+///   "header.image": {"constant": "https://loja.example/natal.png"},
+///   "button.0.payload": {"constant": "natal-sim"}
 /// }
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VariableMapping(pub BTreeMap<String, VariableRule>);
+
+impl VariableMapping {
+    /// The buttons, from 0, of which the mapping names the payload, as in `button.0.payload`.
+    pub fn payload_buttons(&self) -> Vec<usize> {
+        let named = self.0.keys().filter_map(|key| {
+            let index = key.strip_prefix("button.")?.strip_suffix(".payload")?;
+            // As the key is written, so that no two keys name one button.
+            let number: usize = index.parse().ok()?;
+            (number.to_string() == index).then_some(number)
+        });
+        let mut buttons: Vec<usize> = named.collect();
+        buttons.sort_unstable();
+        buttons
+    }
+}
 
 /// Where the value of one variable comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -201,10 +201,97 @@ fn media_takes_an_address_or_an_upload() {
         "https://loja.example/a b.png",
     ] {
         assert!(
-            matches!(image(value)[..], [MappingProblem::NotMedia { .. }]),
+            matches!(
+                image(value)[..],
+                [MappingProblem::UnfitValue {
+                    problem: ValueProblem::NotMedia,
+                    ..
+                }]
+            ),
             "{value}"
         );
     }
+}
+
+#[test]
+fn a_field_that_stands_for_media_must_name_some() {
+    let with_image: Template = serde_json::from_value(json!({
+        "name": "foto", "language": "pt_BR", "category": "MARKETING", "status": "APPROVED",
+        "components": [{"type": "HEADER", "format": "IMAGE"}, {"type": "BODY", "text": "Oi"}]
+    }))
+    .expect("Meta's shape");
+    let template = with_image.compile().expect("well formed");
+    let mapping = mapping(json!({"header.image": {"source": "customer.email", "fallback": "4711"}}));
+    let resolver = mapping.bind(&template).expect("fits");
+    let of = |email: Option<&str>| {
+        resolver.resolve(&Customer {
+            email: email.map(str::to_owned),
+            ..customer()
+        })
+    };
+    assert_eq!(
+        of(Some("https://h.example/a.png")),
+        Ok(vec!["https://h.example/a.png".to_owned()])
+    );
+    assert_eq!(of(None), Ok(vec!["4711".to_owned()]));
+    let problem = ValueProblem::NotMedia;
+    assert_eq!(
+        of(Some("maria@exemplo.example")),
+        Err(Unresolved::Invalid {
+            placeholder: 0,
+            problem
+        })
+    );
+}
+
+#[test]
+fn a_quick_reply_takes_a_payload_if_the_mapping_names_one() {
+    let template: Template = serde_json::from_value(json!({
+        "name": "convite", "language": "pt_BR", "category": "UTILITY", "status": "APPROVED",
+        "components": [
+            {"type": "BODY", "text": "Vem, {{1}}?"},
+            {"type": "BUTTONS", "buttons": [
+                {"type": "QUICK_REPLY", "text": "Sim"}, {"type": "URL", "text": "Ver", "url": "https://h.example/{{1}}"},
+                {"type": "QUICK_REPLY", "text": "Não"}]}]
+    }))
+    .expect("Meta's shape");
+    let template = template.compile().expect("well formed");
+    assert_eq!(template.optional_keys(), ["button.0.payload", "button.2.payload"]);
+    let rules = json!({"1": {"constant": "Ana"}, "button.1.1": {"constant": "x"}});
+    assert_eq!(validate(&template, &mapping(rules.clone())), []);
+    let with = |key: &str, value: &str| {
+        let mut rules = rules.clone();
+        rules[key] = json!({ "constant": value });
+        mapping(rules)
+    };
+    let no = with("button.2.payload", "nao");
+    assert_eq!(no.payload_buttons(), [2]);
+    assert_eq!(validate(&template, &no), []);
+    let filled = template.clone().with_payloads(&no.payload_buttons());
+    let keys: Vec<_> = filled.placeholders().iter().map(Placeholder::key).collect();
+    assert_eq!(keys, ["1", "button.1.1", "button.2.payload"]);
+    let values = no
+        .bind(&filled)
+        .expect("fits")
+        .resolve(&customer())
+        .expect("values");
+    assert_eq!(values, ["Ana", "x", "nao"]);
+    assert_eq!(filled.check_values(&values), Ok(()));
+    // Neither a link nor a button that is not there takes one, and no key names a button twice.
+    for key in ["button.1.payload", "button.7.payload", "button.02.payload"] {
+        assert!(
+            matches!(
+                validate(&template, &with(key, "x"))[..],
+                [MappingProblem::Unknown { .. }]
+            ),
+            "{key}"
+        );
+    }
+    let long = with("button.0.payload", &"é".repeat(129));
+    assert!(matches!(
+        validate(&template, &long)[..],
+        [MappingProblem::LongPayload { .. }]
+    ));
 }
 
 #[test]

@@ -7,9 +7,9 @@ use campaign_store::api_keys::{self, ApiRole};
 use campaign_store::campaigns::{self, CampaignFilter};
 use campaign_store::holds::{self, HoldScope};
 use campaign_store::idempotency::{self, Earlier};
-use campaign_store::requests::{self, Request, RequestKind};
+use campaign_store::requests::{self, LeftOut, Request, RequestKind};
 use campaign_store::{Store, StoreError, audit, templates};
-use chrono::{Duration, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -252,6 +252,7 @@ async fn requests_wait_until_they_are_applied() {
         requested_at: Utc::now(),
         applied_at: None,
         affected: None,
+        left_out: None,
     };
     requests::create(&mut connection, &request)
         .await
@@ -262,7 +263,11 @@ async fn requests_wait_until_they_are_applied() {
         (&waiting[0].seqs, &waiting[0].error_codes),
         (&request.seqs, &request.error_codes)
     );
-    requests::mark_applied(&mut connection, request.id, 2)
+    let left_out = Some(LeftOut {
+        messages: 1,
+        until: DateTime::UNIX_EPOCH,
+    });
+    requests::mark_applied(&mut connection, request.id, 2, left_out)
         .await
         .expect("applied");
     assert!(
@@ -271,13 +276,10 @@ async fn requests_wait_until_they_are_applied() {
             .expect("a list")
             .is_empty()
     );
-    assert_eq!(
-        requests::get(&mut connection, request.id)
-            .await
-            .expect("it is there")
-            .affected,
-        Some(2)
-    );
+    let applied = requests::get(&mut connection, request.id)
+        .await
+        .expect("it is there");
+    assert_eq!((applied.affected, applied.left_out), (Some(2), left_out));
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ const SENDER: &[&str] = &[
     "holds.raise_campaign",
     "holds.lift_campaign",
     "holds.raise_lane",
+    "holds.lanes_of_account",
     "holds.lock_campaign",
     "holds.lock_running",
     "migrator.has_table",

@@ -222,6 +222,7 @@ pub(crate) fn opening(campaign: CampaignId, controls: LaneControls) -> OpenCampa
         template: SnapshotTemplate {
             campaign,
             template: serde_json::from_value(template).expect("a template"),
+            payload_buttons: Vec::new(),
         },
         generation: Generation(1),
         start: Seq(0),

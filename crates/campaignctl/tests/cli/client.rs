@@ -255,6 +255,28 @@ async fn watching_no_longer_than_asked_says_what_is_left_and_exits_with_1() {
     );
 }
 
+#[tokio::test]
+async fn a_resend_says_who_was_left_out_and_until_when() {
+    let server = MockServer::start().await;
+    let answer = json!({
+        "id": ID, "campaign": ID, "kind": "resend_failed", "requested_by": "ana",
+        "requested_at": "2026-03-01T12:00:00Z", "applied_at": "2026-03-01T12:00:01Z", "affected": 5,
+        "left_out": {"messages": 2, "until": "2026-03-02T11:00:00Z", "reason": "no marketing within 24 hours (131049)"}
+    });
+    Mock::given(path(format!("/v1/campaigns/{ID}/resend-failed")))
+        .respond_with(ResponseTemplate::new(202).set_body_json(answer))
+        .mount(&server)
+        .await;
+    let run = run_at(&server, &format!("campaign resend-failed {ID}")).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for part in [
+        "5 messages to be sent again; 2 left out until 2026-03-02",
+        "(131049)",
+    ] {
+        assert!(run.stdout.contains(part), "{}", run.stdout);
+    }
+}
+
 fn detail_of_two() -> serde_json::Value {
     let mut detail = campaign("COMPLETED");
     detail["template"] =

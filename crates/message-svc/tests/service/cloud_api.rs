@@ -51,7 +51,7 @@ impl WhatsApp {
         Self { addr, answers }
     }
 
-    fn refuse(&self, seq: i64, codes: &[i64]) {
+    pub(crate) fn refuse(&self, seq: i64, codes: &[i64]) {
         let mut answers = self.answers.lock().unwrap();
         answers.errors.insert(phone_of(seq), codes.to_vec());
     }
@@ -116,14 +116,14 @@ async fn answer(State(answers): State<Arc<Mutex<Answers>>>, Json(request): Json<
     .into_response()
 }
 
-struct Stage {
+pub(crate) struct Stage {
     redis: Redis,
-    owner: Owner,
-    whatsapp: WhatsApp,
+    pub(crate) owner: Owner,
+    pub(crate) whatsapp: WhatsApp,
 }
 
 impl Stage {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let redis = Redis::start().await;
         let mut owner = Owner::new(&redis, 1_000).await;
         owner.keep_ledger(true);
@@ -135,7 +135,7 @@ impl Stage {
         }
     }
 
-    async fn service(&self) -> Service {
+    pub(crate) async fn service(&self) -> Service {
         Service::start(
             &self.redis.url(),
             &self.whatsapp.flags().each_ref().map(String::as_str),

@@ -183,11 +183,24 @@ impl Owner {
         campaign
     }
 
+    /// Opens a campaign that sends another template than the usual one.
+    pub(crate) async fn open_with(&self, template: Template) -> CampaignId {
+        let campaign = CampaignId(Uuid::now_v7());
+        self.open_round_of(template, campaign, 1, false).await;
+        campaign
+    }
+
     pub(crate) async fn open_round(&self, campaign: CampaignId, generation: i32, held: bool) {
+        self.open_round_of(template_of("UTILITY"), campaign, generation, held)
+            .await;
+    }
+
+    async fn open_round_of(&self, template: Template, campaign: CampaignId, generation: i32, held: bool) {
         let open = OpenCampaign {
             template: SnapshotTemplate {
                 campaign,
-                template: template(),
+                template,
+                payload_buttons: Vec::new(),
             },
             generation: Generation(generation),
             start: Seq(0),
@@ -285,9 +298,9 @@ pub(crate) fn queued(seq: i64, variables: Vec<String>) -> QueuedMessage {
     }
 }
 
-fn template() -> Template {
+pub(crate) fn template_of(category: &str) -> Template {
     serde_json::from_value(json!({
-        "name": "order_ready", "language": "pt_BR", "category": "UTILITY",
+        "name": "order_ready", "language": "pt_BR", "category": category,
         "parameter_format": "POSITIONAL", "status": "APPROVED",
         "components": [{"type": "BODY", "text": "Olá {{1}}, seu pedido está pronto."}]
     }))

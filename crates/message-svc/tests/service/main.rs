@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)] // A failed step is the test's failure.
 
 mod cloud_api;
+mod error_table;
 mod harness;
 mod lanes;
 mod losses;
+mod numbers;
 mod rate;
 mod webhooks;

@@ -1,13 +1,15 @@
 //! The webhooks' endpoint over HTTP.
 
+use crate::error_table::{LeadsTo, cases};
 use crate::harness::{LANE, Owner, PATIENCE, Service, http};
-use campaign_core::contracts::{Outcome, OutcomeSource};
+use campaign_core::contracts::{Outcome, OutcomeSource, TroubleScope};
 use campaign_core::ids::CampaignId;
 use campaign_core::message::MessageState;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testkit::{Redis, wait_for};
 use uuid::Uuid;
+use whatsapp_api::errors::decide_code;
 use whatsapp_api::signature::{SIGNATURE_HEADER, sign};
 
 const SECRET: &str = "app-secret";
@@ -126,6 +128,89 @@ async fn statuses_and_wishes_reach_the_ledger() {
     ];
     assert_eq!(wishes, expected);
     assert!(stage.owner.ledger.messages(MessageState::Read).is_empty());
+}
+
+/// Every code of the table as a `failed` status after acceptance, as a number and as a string: the message is not
+/// delivered, and what the code says of more than the message is told as it would have been by an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_failure_means_what_the_same_answer_would_have_meant() {
+    let stage = Stage::set().await;
+    let (mut expected_troubles, mut suppressing) = (Vec::new(), Vec::new());
+    let cases: Vec<_> = cases()
+        .map(|(seq, code, leads_to)| (CampaignId(Uuid::now_v7()), seq, code, leads_to))
+        .collect();
+    for (campaign, seq, code, leads_to) in &cases {
+        let code_as_sent = if seq % 2 == 0 {
+            json!(code)
+        } else {
+            json!(code.to_string())
+        };
+        let errors = json!([{"code": code_as_sent, "title": "T", "error_data": {"details": "why"}}]);
+        let failed = status("failed", &format!("{campaign}:1:{seq}"), &errors);
+        // Twice the same: webhooks are repeated, and a thousand messages fail of one cause.
+        let statuses = json!({"metadata": metadata(), "statuses": [failed, failed]});
+        assert_eq!(stage.post(&body("messages", &statuses)).await, StatusCode::OK);
+        match leads_to {
+            LeadsTo::Hold(reach, hold) => {
+                expected_troubles.push((code.to_string(), reach.scope(*campaign), *hold));
+            }
+            LeadsTo::FailureAndSuppression => suppressing.push(format!("error_{code}")),
+            LeadsTo::Failure | LeadsTo::Retry | LeadsTo::Slowing => {}
+        }
+    }
+    let undelivered = stage
+        .owner
+        .ledger
+        .wait_for(MessageState::Undelivered, 2 * cases.len())
+        .await;
+    for ((campaign, seq, code, _), outcomes) in cases.iter().zip(undelivered.chunks(2)) {
+        for outcome in outcomes {
+            assert_eq!((outcome.key.campaign, outcome.key.seq.0), (*campaign, *seq));
+            assert_eq!(outcome.error.as_ref().unwrap().code, code.to_string());
+            assert_eq!(outcome.error.as_ref().unwrap().text, "T: why");
+        }
+    }
+    // The last one has nothing behind it: all of them are read.
+    let (mut troubles, mut suppressed) = (Vec::new(), Vec::new());
+    for outcome in stage.owner.ledger.outcomes() {
+        match outcome {
+            Outcome::Trouble(trouble) => {
+                let number: i64 = trouble.error.code.parse().unwrap();
+                assert!(trouble.error.text.ends_with(decide_code(number).advice));
+                troubles.push((trouble.error.code, trouble.scope, trouble.hold));
+            }
+            Outcome::OptOut(opt_out) => suppressed.push(opt_out.source),
+            _ => {}
+        }
+    }
+    assert_eq!(troubles, expected_troubles);
+    suppressed.dedup();
+    assert_eq!(suppressed, suppressing);
+}
+
+/// What concerns the number stands without our callback data; what concerns a campaign cannot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_failure_of_somebody_elses_message_still_holds_the_number() {
+    let stage = Stage::set().await;
+    let of = |code: &str| status("failed", "somebody-else", &json!([{"code": code, "title": "T"}]));
+    let statuses = json!({"metadata": metadata(), "statuses": [of("132015"), of("131048")]});
+    assert_eq!(stage.post(&body("messages", &statuses)).await, StatusCode::OK);
+    let trouble = wait_for(PATIENCE, "the trouble", async || {
+        stage
+            .owner
+            .ledger
+            .outcomes()
+            .into_iter()
+            .find_map(|outcome| match outcome {
+                Outcome::Trouble(trouble) => Some(trouble),
+                _ => None,
+            })
+    })
+    .await;
+    assert_eq!(
+        (trouble.scope, trouble.error.code.as_str()),
+        (TroubleScope::Lane, "131048")
+    );
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ async fn each_wrong_field_of_a_campaign_is_named() {
             with("template", json!({"id": "00000000-0000-7000-8000-000000000000"})),
             "/template",
         ),
-        (with("template", json!({"name": "oferta"})), "/template"),
+        (with("template", json!({"language": "pt_BR"})), "/template"),
+        (with("template", json!({"name": "nada"})), "/template"),
         (with("template", Value::Null), "/template"),
         (with("phone_number_id", json!("999")), "/phone_number_id"),
         (with("phone_number_id", json!("+55")), "/phone_number_id"),
@@ -83,6 +84,115 @@ async fn each_wrong_field_of_a_campaign_is_named() {
     );
     let listed = scheduler.get("/v1/campaigns").await.expect(200);
     assert_eq!(listed["items"], json!([]), "what is refused is not written");
+}
+
+/// A template in one language needs no other word; one in several does, and the problem names them.
+#[tokio::test]
+async fn the_language_of_a_template_is_asked_for_only_if_there_are_several() {
+    let scheduler = Scheduler::start().await;
+    let account = scheduler.with_account().await;
+    let mut body = campaign();
+    body["template"] = json!({"name": "oferta"});
+    scheduler.post("/v1/campaigns", body.clone()).await.expect(201);
+    let english = json!({
+        "account_id": account, "name": "oferta", "language": "en_US", "category": "MARKETING",
+        "parameter_format": "NAMED", "status": "APPROVED",
+        "components": [{"type": "BODY", "text": "Hello {{nome}}, from {{cidade}}."}]
+    });
+    let created = scheduler
+        .ask("admin", Method::POST, "/v1/templates", Some(english))
+        .await
+        .expect(201);
+    let answer = scheduler.post("/v1/campaigns", body.clone()).await;
+    assert!(answer.text.contains("one of en_US, pt_BR"), "{}", answer.text);
+    assert_eq!(answer.fields(422), ["/template/language"]);
+    body["template"] = json!({"name": "oferta", "language": "en_US"});
+    let chosen = scheduler.post("/v1/campaigns", body).await.expect(201);
+    assert_eq!(chosen["template_id"], created["id"]);
+}
+
+/// The medium of a header and the payload of a quick reply are part of the mapping, and checked with it.
+#[tokio::test]
+async fn media_and_payloads_are_checked_when_a_campaign_is_drafted() {
+    let scheduler = Scheduler::start().await;
+    let account = scheduler.with_account().await;
+    let template = json!({
+        "account_id": account, "name": "natal", "language": "pt_BR", "category": "MARKETING", "status": "APPROVED",
+        "components": [
+            {"type": "HEADER", "format": "IMAGE"}, {"type": "BODY", "text": "Feliz Natal!"},
+            {"type": "BUTTONS", "buttons": [
+                {"type": "QUICK_REPLY", "text": "Quero"}, {"type": "COPY_CODE", "text": "Copiar"}]}]
+    });
+    scheduler
+        .ask("admin", Method::POST, "/v1/templates", Some(template))
+        .await
+        .expect(201);
+    let draft = |image: Value, payload: Value| {
+        let mut body = campaign();
+        body["template"] = json!({"name": "natal"});
+        body["mapping"] = json!({"header.image": image, "button.0.payload": payload,
+                                 "button.1.code": {"constant": "NATAL10"}});
+        body
+    };
+    let image = json!({"constant": "https://loja.example/natal.png"});
+    let payload = json!({"constant": "natal-sim"});
+    let id = scheduler
+        .post("/v1/campaigns", draft(image.clone(), payload.clone()))
+        .await
+        .expect(201)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let preview = scheduler
+        .get(&format!("/v1/campaigns/{id}/preview"))
+        .await
+        .expect(200);
+    let message = &preview["recipients"][0]["message"];
+    assert_eq!(message["header"], "https://loja.example/natal.png");
+    assert_eq!(
+        message["buttons"][0],
+        json!({"label": "Quero", "target": "natal-sim"})
+    );
+    assert_eq!(message["buttons"][1]["target"], "NATAL10");
+    let mut without = draft(image.clone(), payload.clone());
+    without["mapping"]
+        .as_object_mut()
+        .unwrap()
+        .remove("button.0.payload");
+    scheduler.post("/v1/campaigns", without).await.expect(201);
+    for (body, field) in [
+        (
+            draft(json!({"constant": "natal.png"}), payload.clone()),
+            "/mapping/header.image",
+        ),
+        (
+            draft(json!({"constant": "https://"}), payload.clone()),
+            "/mapping/header.image",
+        ),
+        (
+            draft(image.clone(), json!({"constant": "x".repeat(129)})),
+            "/mapping/button.0.payload",
+        ),
+        (
+            draft(image.clone(), json!({"source": "customer.shoe"})),
+            "/mapping/button.0.payload",
+        ),
+    ] {
+        let answer = scheduler.post("/v1/campaigns", body).await;
+        assert_eq!(answer.fields(422), [field], "{}", answer.text);
+    }
+    // A medium from a field that holds none skips the customer, with the reason, before anything is sent.
+    let from_field = draft(json!({"source": "customer.city"}), payload);
+    let id = scheduler.post("/v1/campaigns", from_field).await.expect(201)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let preview = scheduler
+        .get(&format!("/v1/campaigns/{id}/preview"))
+        .await
+        .expect(200);
+    assert_eq!(preview["recipients"], json!([]));
+    assert!(preview["skipped_by"]["invalid_variable"].as_i64().unwrap() > 0);
 }
 
 #[tokio::test]

@@ -25,11 +25,13 @@ async fn with_ledger(scheduler: &Scheduler) -> String {
              CASE state WHEN 'failed' THEN 'not deliverable, said \"Meta\"' END
          FROM (SELECT seq, CASE WHEN seq % 100 = 0 THEN 'uncertain' WHEN seq % 10 = 0 THEN 'failed' WHEN seq > 4000
              THEN 'pending' ELSE 'accepted' END AS state FROM generate_series(1, {RECIPIENTS}) AS seq) AS rows;
-         INSERT INTO campaign_counters (campaign, uncertain, failed, pending, accepted, total, recent, first_accepted_at)
+         INSERT INTO campaign_counters (campaign, uncertain, failed, pending, accepted, total, recent, first_accepted_at,
+             failed_by)
          SELECT '{id}', count(*) FILTER (WHERE state = 'uncertain'), count(*) FILTER (WHERE state = 'failed'),
              count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'accepted'), count(*),
              (SELECT jsonb_agg(jsonb_build_array(second, 90)) FROM generate_series(
-                 floor(extract(epoch FROM now()))::bigint - 9, floor(extract(epoch FROM now()))::bigint + 60) AS second), now()
+                 floor(extract(epoch FROM now()))::bigint - 9, floor(extract(epoch FROM now()))::bigint + 60) AS second), now(),
+             jsonb_build_object('131026', count(*) FILTER (WHERE state = 'failed'), 'timeout', 1)
          FROM messages WHERE campaign = '{id}'"
     );
     scheduler.as_sender(&ledger).await;
@@ -63,6 +65,26 @@ async fn progress_has_every_counter_the_rate_and_the_end() {
     assert!((80.0..=90.0).contains(&rate), "{rate}");
     assert!(progress["estimated_end_at"].is_string());
     assert_eq!(shown["template"]["name"], "oferta");
+    let failed_by = progress["failed_by"].as_array().unwrap();
+    assert_eq!(
+        (&failed_by[0]["code"], &failed_by[0]["recipients"]),
+        (&json!("131026"), &by_state["failed"])
+    );
+    assert_eq!(
+        (&failed_by[0]["scope"], &failed_by[0]["action"]),
+        (&json!("recipient"), &json!("fail"))
+    );
+    assert_eq!(failed_by[0]["title"], "Message undeliverable");
+    assert!(
+        failed_by[0]["advice"]
+            .as_str()
+            .unwrap()
+            .contains("not on WhatsApp")
+    );
+    assert_eq!(
+        (&failed_by[1]["code"], &failed_by[1]["recipients"]),
+        (&json!("timeout"), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -90,6 +112,8 @@ async fn recipients_come_in_pages_and_as_csv() {
         .expect(200);
     assert_eq!(seqs(&page), [40, 50, 60]);
     assert_eq!(page["items"][0]["phone"], "+5511910000040");
+    let advice = page["items"][0]["advice"].as_str().unwrap();
+    assert!(advice.contains("not on WhatsApp"), "{advice}");
     let masked = scheduler
         .ask("viewer", Method::GET, &format!("{path}?limit=1"), None)
         .await;
@@ -108,6 +132,7 @@ async fn recipients_come_in_pages_and_as_csv() {
         ),
         "{failed}"
     );
+    assert!(failed.ends_with(&format!(",\"{advice}\"")), "{failed}");
     let accept = [("accept", "text/csv")];
     let uncertain = format!("{path}?state=uncertain");
     let csv = scheduler
@@ -156,13 +181,23 @@ async fn requests_to_the_ledger_are_written_for_its_owner() {
         ["/seqs/0"]
     );
     scheduler
-        .as_sender("UPDATE requests SET applied_at = now(), affected = 2 WHERE seqs IS NOT NULL")
+        .as_sender(
+            "UPDATE requests SET applied_at = now(), affected = 2, left_out = 3, left_out_until = '2026-03-01T12:00Z'
+             WHERE seqs IS NOT NULL",
+        )
         .await;
     let request = scheduler
         .get(&path(&format!("requests/{}", asked["id"].as_str().unwrap())))
         .await
         .expect(200);
     assert_eq!(request["affected"], 2);
+    let left_out = &request["left_out"];
+    assert_eq!(
+        (&left_out["messages"], &left_out["until"]),
+        (&json!(3), &json!("2026-03-01T12:00:00Z"))
+    );
+    assert!(left_out["reason"].as_str().unwrap().contains("131049"));
+    assert_eq!(asked["left_out"], Value::Null);
 }
 
 #[tokio::test]

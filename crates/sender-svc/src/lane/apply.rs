@@ -43,7 +43,11 @@ pub(crate) async fn batch(
     entries: &[OutcomeEntry],
     complete_as_of: Option<Instant>,
 ) -> Result<Applied, LaneError> {
-    let sorted = sort(entries);
+    let mut sorted = sort(entries);
+    // An account's first: who locks the campaigns of several lanes does so in one order.
+    sorted
+        .troubles
+        .sort_by_key(|trouble| trouble.scope != TroubleScope::Account);
     let mut applied = Applied::default();
     let mut transaction = lane.begin().await?;
     // Holds lock campaigns, which everyone locks before rows and counters.
@@ -208,6 +212,10 @@ async fn hold(lane: &Lane, connection: &mut Connection, trouble: &Trouble) -> Re
                 None,
             )
             .await?
+        }
+        TroubleScope::Account => {
+            let lane = &lane.lease.lane;
+            holds::raise_account(connection, lane, trouble.hold, &reason, "message-svc").await?
         }
         TroubleScope::Campaign(campaign) => {
             holds::raise_campaign(connection, campaign, trouble.hold, &reason, "message-svc", None).await?

@@ -212,7 +212,7 @@ impl<'a> Keeper<'a> {
 
     /// Brings the campaign into the lane, held until its holds are applied, and finds out where it stands.
     async fn open_in_lane(&mut self, work: &Work) -> Result<(), LaneError> {
-        let (_, template) = {
+        let (campaign, template) = {
             let mut connection = self.lane.sender.store.connection().await?;
             campaigns::get_with_template(&mut connection, work.campaign).await?
         };
@@ -224,6 +224,7 @@ impl<'a> Keeper<'a> {
             template: SnapshotTemplate {
                 campaign: work.campaign,
                 template,
+                payload_buttons: campaign.mapping.payload_buttons(),
             },
             generation: work.dispatch.generation,
             start: work.dispatch.round_start_seq,

@@ -6,14 +6,16 @@ use super::controls;
 use super::error::LaneError;
 use super::keeper::{Keeper, Progress};
 use campaign_core::campaign::OnUncertain;
+use campaign_core::ids::{CampaignId, Seq};
 use campaign_core::message::MessageState;
 use campaign_store::counters::CounterDelta;
 use campaign_store::dispatches::{Dispatch, Work};
-use campaign_store::requests::{self, Request, RequestKind};
+use campaign_store::requests::{self, LeftOut, Request, RequestKind};
 use campaign_store::rounds::{self as rows, Again, Why};
 use campaign_store::{Connection, campaigns, commit, counters, dispatches, lanes, messages};
 use campaign_streams::StreamId;
 use chrono::{DateTime, Utc};
+use whatsapp_api::errors::{FAILED_FOR, codes_failed_for_a_day};
 
 /// Rows that one request changes in one transaction.
 const REQUEST_BATCH_MAX: usize = 5_000;
@@ -141,8 +143,8 @@ pub(super) async fn apply_requests(lane: &Lane, work: &Work) -> Result<(), LaneE
     for request in waiting {
         let mut transaction = lane.begin().await?;
         lanes::allow_long_statements(&mut transaction).await?;
-        let affected = apply_request(&mut transaction, work, &request).await?;
-        requests::mark_applied(&mut transaction, request.id, affected).await?;
+        let (affected, left_out) = apply_request(&mut transaction, work, &request).await?;
+        requests::mark_applied(&mut transaction, request.id, affected, left_out).await?;
         if work.finished {
             // Its keys are gone from the lane, so what goes again must do so in a round of its own.
             let dispatch = dispatches::lock(&mut transaction, work.campaign).await?;
@@ -162,7 +164,7 @@ async fn apply_request(
     connection: &mut Connection,
     work: &Work,
     request: &Request,
-) -> Result<i64, LaneError> {
+) -> Result<(i64, Option<LeftOut>), LaneError> {
     let (state, wanted) = match request.kind {
         RequestKind::ResendUncertain => (MessageState::Uncertain, None),
         RequestKind::WriteOffUncertain => (MessageState::Uncertain, Some(MessageState::Failed)),
@@ -170,9 +172,9 @@ async fn apply_request(
     };
     // What was cancelled or has expired is not sent again, whoever asked before it was.
     if wanted.is_none() && controls::ends(work, Utc::now()) {
-        return Ok(0);
+        return Ok((0, None));
     }
-    let seqs = messages::seqs_in_state(
+    let mut seqs = messages::seqs_in_state(
         &mut *connection,
         request.campaign,
         state,
@@ -180,6 +182,11 @@ async fn apply_request(
         request.error_codes.as_deref(),
     )
     .await?;
+    let left_out = if wanted.is_none() && state == MessageState::Failed {
+        leave_out(&mut *connection, request.campaign, &mut seqs).await?
+    } else {
+        None
+    };
     for batch in seqs.chunks(REQUEST_BATCH_MAX) {
         match wanted {
             None => {
@@ -196,13 +203,31 @@ async fn apply_request(
             Some(wanted) => write_off(&mut *connection, request, batch, wanted).await?,
         }
     }
-    Ok(seqs.len() as i64)
+    Ok((seqs.len() as i64, left_out))
+}
+
+/// Takes those out who have reached Meta's limit of marketing for a person less than a day ago: sent again so
+/// soon, the message would be refused again, and count against the number.
+async fn leave_out(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    seqs: &mut Vec<Seq>,
+) -> Result<Option<LeftOut>, LaneError> {
+    let codes: Vec<String> = codes_failed_for_a_day().map(|code| code.to_string()).collect();
+    let recent = messages::failed_since(connection, campaign, &codes, Utc::now() - FAILED_FOR).await?;
+    let asked = seqs.len();
+    seqs.retain(|seq| recent.binary_search_by_key(seq, |(seq, _)| *seq).is_err());
+    let latest = recent.iter().map(|(_, at)| *at).max();
+    Ok(latest.filter(|_| seqs.len() < asked).map(|latest| LeftOut {
+        messages: (asked - seqs.len()) as i64,
+        until: latest + FAILED_FOR,
+    }))
 }
 
 async fn write_off(
     connection: &mut Connection,
     request: &Request,
-    batch: &[campaign_core::ids::Seq],
+    batch: &[Seq],
     wanted: MessageState,
 ) -> Result<(), LaneError> {
     let seqs: Vec<i64> = batch.iter().map(|seq| seq.0).collect();
@@ -210,11 +235,12 @@ async fn write_off(
     locked.retain(|locked| locked.row.state == MessageState::Uncertain);
     let mut delta = CounterDelta::default();
     for locked in &mut locked {
-        delta.moved(locked.row.state, wanted);
+        let before = locked.row.clone();
         locked.row.state = wanted;
         locked.row.settled_at = Some(Utc::now());
         locked.row.error_code = Some("written_off".to_owned());
         locked.row.error_text = Some(format!("counted as failed by {}", request.requested_by));
+        messages::count_change(&mut delta, &before, &locked.row);
     }
     messages::update(&mut *connection, request.campaign, &locked).await?;
     rows::forget(&mut *connection, request.campaign, &seqs).await?;

@@ -3,6 +3,7 @@
 
 mod member;
 mod stage;
+mod troubles;
 
 mod audience;
 mod decisions;

@@ -12,7 +12,7 @@ use testkit::wait_for;
 use uuid::Uuid;
 
 impl Stage {
-    async fn ask(&self, campaign: CampaignId, kind: RequestKind) -> RequestId {
+    pub(crate) async fn ask(&self, campaign: CampaignId, kind: RequestKind) -> RequestId {
         let request = Request {
             id: RequestId(Uuid::now_v7()),
             campaign,
@@ -23,6 +23,7 @@ impl Stage {
             requested_at: Utc::now(),
             applied_at: None,
             affected: None,
+            left_out: None,
         };
         let mut connection = self.store.connection().await.expect("Postgres answers");
         requests::create(&mut connection, &request)

@@ -201,6 +201,11 @@ impl Stage {
             "P3: the counters are the rows"
         );
         assert_eq!(
+            progress.failed_by.values().sum::<i64>(),
+            progress.count(MessageState::Failed) + progress.count(MessageState::Undelivered),
+            "every failure is counted under its code"
+        );
+        assert_eq!(
             progress.count(MessageState::Pending),
             0,
             "P2: every recipient has a final state"
@@ -272,6 +277,15 @@ impl Stage {
     pub(crate) async fn slow_down(&self) {
         self.database
             .execute("UPDATE phone_numbers SET throughput_per_second = 20")
+            .await;
+    }
+
+    /// Makes every failure a day and a minute old.
+    pub(crate) async fn age_failures(&self) {
+        self.database
+            .execute(
+                "UPDATE messages SET settled_at = settled_at - interval '24 hours 1 minute' WHERE state = 'failed'",
+            )
             .await;
     }
 

@@ -111,6 +111,99 @@ async fn a_timeout_while_waiting_for_the_answer_is_unknown() {
     assert_eq!(bodies.len(), 1, "never tried again");
 }
 
+/// Each phase has its own end: what no connection took is certainly not sent, what was written is unknown.
+#[tokio::test]
+async fn a_phase_that_lasts_too_long_ends_the_send_as_what_is_known_of_it() {
+    let server = Server::start(Behaviour::Hang).await;
+    let mut config = ClientConfig::new(format!("http://{}", server.addr), "v25.0", "t".to_owned().into());
+    config.system_proxy = false;
+    config.answer_timeout = Duration::from_millis(200);
+    let started = std::time::Instant::now();
+    let outcome = CloudApi::new(config)
+        .unwrap()
+        .send(PHONE_NUMBER_ID, &message("one"))
+        .await;
+    let SendOutcome::Unknown { reason } = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(reason.contains("timed out waiting for the answer"), "{reason}");
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+
+    // Listens, and never finishes a handshake: no connection takes the request.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("https://{}", deaf.local_addr().unwrap());
+    let mut config = ClientConfig::new(base_url, "v25.0", "t".to_owned().into());
+    config.system_proxy = false;
+    config.further_roots_pem = Some(std::fs::read(testkit::PrivateCa::new().file()).unwrap());
+    config.write_timeout = Duration::from_millis(200);
+    let outcome = CloudApi::new(config)
+        .unwrap()
+        .send(PHONE_NUMBER_ID, &message("one"))
+        .await;
+    let SendOutcome::NotSent { reason } = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(
+        reason.contains("before a connection took the request"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn many_sends_to_one_server_share_a_connection() {
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let counted = std::sync::Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tokio::spawn(answer_each(stream));
+        }
+    });
+    let client = client(addr);
+    for number in 0..20 {
+        let outcome = client.send(PHONE_NUMBER_ID, &message(&number.to_string())).await;
+        assert!(matches!(outcome, SendOutcome::Accepted { .. }), "{outcome:?}");
+    }
+    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+/// Answers every request of a connection; each comes in one piece or two.
+async fn answer_each(mut stream: tokio::net::TcpStream) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut read = Vec::new();
+    let mut piece = [0_u8; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut piece).await {
+        read.extend_from_slice(&piece[..count]);
+        // A request of these tests ends with its callback data, which ends the object.
+        if read.ends_with(b"\"}") {
+            read.clear();
+            let body = r#"{"messages":[{"id":"wamid.A"}]}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_meta_would_refuse_is_refused_before_it_is_written() {
+    let server = Server::start(Behaviour::Answer(GOOD_ANSWER)).await;
+    let outcome = client(server.addr)
+        .send(PHONE_NUMBER_ID, &message(&"x".repeat(5_000)))
+        .await;
+    let SendOutcome::Refused(error, decision, None) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!((error.code, decision.action), (100, Action::Fail));
+    assert!(error.message.contains("4096"), "{}", error.message);
+    assert!(server.bodies().is_empty());
+}
+
 #[tokio::test]
 async fn a_connection_reset_before_the_answer_is_unknown_and_not_tried_again() {
     let (outcome, bodies) = send_to(Behaviour::ResetAfterReading).await;

@@ -46,7 +46,7 @@ fn statuses_are_read_with_codes_as_numbers_or_strings() {
     };
     assert_eq!(second.timestamp_s, Some(1_750_030_074));
     let actions: Vec<_> = second.errors.iter().map(|error| decide(error).action).collect();
-    assert_eq!(actions, [Action::HoldCampaign, Action::Fail]);
+    assert_eq!(actions, [Action::HoldCampaign, Action::FailForADay]);
     let Update::Status(third) = &webhook.updates[2] else {
         panic!()
     };

@@ -8,9 +8,6 @@ use serde_json::{Map, Value, json};
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// The language of a template where none is given.
-const LANGUAGE_DEFAULT: &str = "pt_BR";
-
 /// What a campaign is made of. A new one needs a name, a template, a phone number and a segment.
 #[derive(Debug, Args)]
 pub(crate) struct CampaignArgs {
@@ -20,7 +17,8 @@ pub(crate) struct CampaignArgs {
     /// For people
     #[arg(long)]
     name: Option<String>,
-    /// Template: its name, its name and language (lembrete_fatura:pt_BR), or a version's id
+    /// Template: its name and language (lembrete_fatura:pt_BR), its name alone if it exists in one language only, or a
+    /// version's id
     #[arg(long)]
     template: Option<TemplateChoice>,
     /// Meta's id of the number to send from
@@ -33,7 +31,8 @@ pub(crate) struct CampaignArgs {
     /// and the fallback after `?` can be left out
     #[arg(long = "variable", value_name = "NAME=SOURCE[:FORMAT][?FALLBACK]")]
     variables: Vec<Variable>,
-    /// The same value of a variable for everybody
+    /// The same value of a variable for everybody: cupom=NATAL10, header.image=https://loja.example/natal.png (or the
+    /// id of an upload), button.0.payload=natal-sim
     #[arg(long = "constant", value_name = "NAME=VALUE")]
     constants: Vec<Constant>,
     /// Share of the number among campaigns that run at once
@@ -125,11 +124,13 @@ impl FromStr for TemplateChoice {
         if let Ok(id) = text.parse::<Uuid>() {
             return Ok(Self(json!({ "id": id })));
         }
-        let (name, language) = text.split_once(':').unwrap_or((text, LANGUAGE_DEFAULT));
-        if name.is_empty() || language.is_empty() {
-            return Err("expected a name, NAME:LANGUAGE, or an id");
+        match text.split_once(':') {
+            Some((name, language)) if !name.is_empty() && !language.is_empty() => {
+                Ok(Self(json!({ "name": name, "language": language })))
+            }
+            None if !text.is_empty() => Ok(Self(json!({ "name": text }))),
+            _ => Err("expected a name, NAME:LANGUAGE, or an id"),
         }
-        Ok(Self(json!({ "name": name, "language": language })))
     }
 }
 
@@ -231,10 +232,7 @@ mod tests {
     #[test]
     fn templates_are_chosen_by_name_language_or_id() {
         let choice = |text: &str| text.parse::<TemplateChoice>().map(|choice| choice.0);
-        assert_eq!(
-            choice("oferta"),
-            Ok(json!({ "name": "oferta", "language": "pt_BR" }))
-        );
+        assert_eq!(choice("oferta"), Ok(json!({ "name": "oferta" })));
         assert_eq!(
             choice("oferta:en_US"),
             Ok(json!({ "name": "oferta", "language": "en_US" }))

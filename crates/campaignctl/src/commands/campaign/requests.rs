@@ -3,7 +3,7 @@
 use super::{Of, get, show};
 use crate::api::Answer;
 use crate::commands::page::{self, PageArgs};
-use crate::output::thousands;
+use crate::output::{moment, thousands};
 use crate::{Context, Failure};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -62,6 +62,28 @@ struct Request {
     id: Uuid,
     applied_at: Option<DateTime<Utc>>,
     affected: Option<i64>,
+    #[serde(default)]
+    left_out: Option<LeftOut>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeftOut {
+    messages: i64,
+    until: DateTime<Utc>,
+    reason: String,
+}
+
+impl Request {
+    fn left_out(&self) -> String {
+        self.left_out.as_ref().map_or_else(String::new, |left_out| {
+            format!(
+                "; {} left out until {}: {}",
+                thousands(left_out.messages),
+                moment(left_out.until),
+                left_out.reason
+            )
+        })
+    }
 }
 
 /// Runs `campaign uncertain`.
@@ -122,7 +144,7 @@ async fn ask(
     let answer = wait_until_applied(context, &which.of, asked).await?;
     context.output.answer(&answer, |_, request: Request| {
         match request.affected.filter(|_| request.applied_at.is_some()) {
-            Some(affected) => format!("{} messages {done}", thousands(affected)),
+            Some(affected) => format!("{} messages {done}{}", thousands(affected), request.left_out()),
             None => format!(
                 "asked (request {}); the lane's owner has not applied it yet, and will",
                 request.id

@@ -114,18 +114,27 @@ pub(crate) fn states(output: &Output, progress: &Progress) -> String {
         .map(|(name, count)| vec![status(name), number(count), cell(share(count, progress.total))])
         .collect();
     rows.push(vec![cell("audience"), number(progress.total), cell("")]);
-    let states = output.table(&["State", "Recipients#", "Share#"], rows);
-    if progress.skipped_by.is_empty() {
-        return states;
+    let mut tables = vec![output.table(&["State", "Recipients#", "Share#"], rows)];
+    if !progress.skipped_by.is_empty() {
+        let reasons = progress
+            .skipped_by
+            .iter()
+            .map(|(reason, count)| vec![cell(reason), number(*count)]);
+        tables.push(output.table(&["Skipped because", "Recipients#"], reasons));
     }
-    let reasons = progress
-        .skipped_by
-        .iter()
-        .map(|(reason, count)| vec![cell(reason), number(*count)]);
-    format!(
-        "{states}\n\n{}",
-        output.table(&["Skipped because", "Recipients#"], reasons)
-    )
+    if !progress.failed_by.is_empty() {
+        let failures = progress.failed_by.iter().map(|failure| {
+            vec![
+                cell(&failure.code),
+                number(failure.recipients),
+                cell(failure.title.as_deref().unwrap_or_default()),
+                cell(&failure.advice),
+            ]
+        });
+        let header = ["Failed with", "Recipients#", "Which means", "What to do"];
+        tables.push(output.table(&header, failures));
+    }
+    tables.join("\n\n")
 }
 
 fn share(count: i64, total: i64) -> String {
@@ -142,6 +151,8 @@ pub(crate) struct Recipient {
     attempts: i64,
     error_code: Option<String>,
     error_text: Option<String>,
+    #[serde(default)]
+    advice: Option<String>,
     accepted_at: Option<DateTime<Utc>>,
 }
 
@@ -157,6 +168,7 @@ pub(crate) fn recipients(output: &Output, items: Vec<Recipient>) -> String {
             number(item.attempts),
             cell(moment_or_none(item.accepted_at)),
             cell(shortened(&error.join(": "))),
+            cell(item.advice.unwrap_or_default()),
         ]
     });
     output.table(
@@ -168,6 +180,7 @@ pub(crate) fn recipients(output: &Output, items: Vec<Recipient>) -> String {
             "Attempts#",
             "Accepted",
             "Error",
+            "What to do",
         ],
         rows,
     )
@@ -327,6 +340,28 @@ mod tests {
             &[("duplicate", 400), ("landline", 100)],
         );
         insta::assert_snapshot!(states(&Output::to(std::io::sink(), false), &progress));
+    }
+
+    #[test]
+    fn failures_are_listed_by_code_with_what_they_mean_and_what_to_do() {
+        let mut progress = progress(&[("failed", 3), ("read", 1)], &[]);
+        let failures = serde_json::json!([
+            {"code": "131049", "recipients": 2, "title": "Too much marketing", "scope": "recipient",
+             "action": "fail_for_a_day", "advice": "Not again within 24 hours."},
+            {"code": "999", "recipients": 1, "title": null, "scope": "unknown", "action": "fail",
+             "advice": "Look it up."}
+        ]);
+        progress.failed_by = serde_json::from_value(failures).expect("failures");
+        let shown = states(&Output::to(std::io::sink(), false), &progress);
+        let line = |code: &str| {
+            let line = shown.lines().find(|line| line.contains(code)).expect("a line");
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            line("131049"),
+            "131049 2 Too much marketing Not again within 24 hours."
+        );
+        assert_eq!(line("999"), "999 1 Look it up.");
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(crate) struct CampaignInput {
     on_uncertain: Option<String>,
 }
 
-/// The template by its id, or by name and language (then its newest version).
+/// The template by its id, or by name and language (then its newest version). The language can be left out where
+/// the template exists in one only.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TemplateChoice {
@@ -210,12 +211,20 @@ async fn template(
             Some(TemplateChoice {
                 id: None,
                 name: Some(name),
-                language: Some(language),
+                language,
             }),
             _,
         ) => {
             // Without a number there is no account to look in; that fault is noted already.
             let Some(account) = account else { return Ok(None) };
+            let language = match language {
+                Some(language) => language.clone(),
+                None => match only_language(connection, faults, account, name).await? {
+                    Some(language) => language,
+                    None => return Ok(None),
+                },
+            };
+            let language = &language;
             let found = templates::latest(connection, account, name, language).await?;
             if found.is_none() {
                 let short: String = name.chars().take(64).collect();
@@ -224,7 +233,11 @@ async fn template(
             return Ok(found);
         }
         (Some(_), _) => {
-            faults.add(FIELD, "neither an id alone nor name and language", expected);
+            faults.add(
+                FIELD,
+                "neither an id alone nor a name, with or without language",
+                expected,
+            );
             return Ok(None);
         }
         (None, None) => {
@@ -244,6 +257,32 @@ async fn template(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The language of a template that exists in one only.
+async fn only_language(
+    connection: &mut Connection,
+    faults: &mut Faults,
+    account: AccountId,
+    name: &str,
+) -> Result<Option<String>, Stop> {
+    const FIELD: &str = "/template/language";
+    let short: String = name.chars().take(64).collect();
+    let mut languages = templates::languages(connection, account, name).await?;
+    match languages.len() {
+        0 => faults.add(
+            "/template",
+            format!("there is no {short:?}"),
+            "a template of the phone number's account",
+        ),
+        1 => return Ok(languages.pop()),
+        _ => faults.add(
+            FIELD,
+            format!("nothing, and {short:?} exists in several"),
+            format!("one of {}", languages.join(", ")),
+        ),
+    }
+    Ok(None)
 }
 
 fn audience(faults: &mut Faults, base: Option<&Campaign>, given: Option<Segment>) -> Option<Audience> {
@@ -283,10 +322,14 @@ pub(super) fn check_mapping(faults: &mut Faults, template: &StoredTemplate, mapp
                 .iter()
                 .map(campaign_core::template::Placeholder::key)
                 .collect();
+            let optional = match &compiled.optional_keys()[..] {
+                [] => String::new(),
+                keys => format!("; and if wanted {}", keys.join(", ")),
+            };
             for problem in validate(&compiled, mapping) {
                 let variable = problem.variable().replace('~', "~0").replace('/', "~1");
                 let expected = format!(
-                    "a rule for each of the template's variables: {}",
+                    "a rule for each of the template's variables: {}{optional}",
                     known.join(", ")
                 );
                 faults.add(format!("/mapping/{variable}"), problem.to_string(), expected);

@@ -1,5 +1,6 @@
 //! `/v1/campaigns`: from the draft to the last receipt.
 
+mod advice;
 mod control;
 mod decide;
 mod draft;

@@ -4,6 +4,7 @@
 //! order, a bounded stretch at a time. A page may therefore hold fewer rows than asked for and still have a
 //! `next_cursor`.
 
+use super::advice;
 use super::view::mask;
 use crate::api::Api;
 use crate::api::auth::Viewer;
@@ -35,7 +36,7 @@ const CSV_BATCH: i64 = 2_000;
 const CSV: &str = "text/csv; charset=utf-8";
 /// The columns of the export.
 const CSV_HEADER: &str = "seq,customer_id,phone,phone_as_given,state,attempts,error_code,error_text,wamid,accepted_at,\
-     sent_at,delivered_at,read_at,settled_at,duplicate_of\r\n";
+     sent_at,delivered_at,read_at,settled_at,duplicate_of,advice\r\n";
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -64,6 +65,8 @@ pub(crate) struct RecipientView {
     /// Cloud API error code, or why it was skipped.
     error_code: Option<String>,
     error_text: Option<String>,
+    /// What a person can do about it.
+    advice: Option<&'static str>,
     wamid: Option<String>,
     settled_at: Option<DateTime<Utc>>,
     accepted_at: Option<DateTime<Utc>>,
@@ -89,6 +92,7 @@ impl RecipientView {
             duplicate_of: row.duplicate_of.map(|seq| seq.0),
             state: row.state.as_str(),
             attempts: row.attempts,
+            advice: row.error_code.as_deref().and_then(advice::for_recipient),
             error_code: row.error_code,
             error_text: row.error_text,
             wamid: row.wamid,
@@ -316,7 +320,7 @@ fn write_row(text: &mut String, row: &RecipientView) {
     let word = |value: &Option<String>| value.as_deref().map(quoted).unwrap_or_default();
     let done = write!(
         text,
-        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n",
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n",
         row.seq,
         quoted(&row.customer_id),
         word(&row.phone),
@@ -332,6 +336,7 @@ fn write_row(text: &mut String, row: &RecipientView) {
         time(row.read_at),
         time(row.settled_at),
         row.duplicate_of.map(|seq| seq.to_string()).unwrap_or_default(),
+        row.advice.map(quoted).unwrap_or_default(),
     );
     done.expect("a string takes all text");
 }

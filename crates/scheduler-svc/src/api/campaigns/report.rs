@@ -1,5 +1,6 @@
 //! How a campaign is doing: its counters, its rate, when it will end, and what happened to it.
 
+use super::advice::{self, Meaning};
 use super::subject;
 use super::view::{CampaignView, is_running};
 use crate::api::Api;
@@ -65,6 +66,8 @@ pub(crate) struct ProgressView {
     by_state: BTreeMap<&'static str, i64>,
     /// Skipped recipients, by reason.
     skipped_by: BTreeMap<String, i64>,
+    /// Failed and undelivered recipients, by code, the most frequent first; their sum is that of the two states.
+    failed_by: Vec<FailureView>,
     /// Rounds that were opened.
     rounds: i32,
     /// Messages accepted a second, over the last 10 seconds.
@@ -73,6 +76,44 @@ pub(crate) struct ProgressView {
     estimated_end_at: Option<DateTime<Utc>>,
     first_accepted_at: Option<DateTime<Utc>>,
     last_accepted_at: Option<DateTime<Utc>>,
+}
+
+/// Recipients who failed, or were not delivered to, for one reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FailureView {
+    /// Cloud API error code, or a word of the engine's own.
+    code: String,
+    recipients: i64,
+    /// Meta's name of the error, or the engine's; null for a code that nobody knows.
+    title: Option<&'static str>,
+    /// Who it is about: `message`, `recipient`, `pair`, `lane`, `template`, `account` or `unknown`.
+    scope: &'static str,
+    /// What the engine does about it, as in `fail` or `stop_campaign`; `none` for words of its own.
+    action: &'static str,
+    /// What a person can do about it.
+    advice: &'static str,
+}
+
+fn failures(by_code: BTreeMap<String, i64>) -> Vec<FailureView> {
+    let view = |(code, recipients): (String, i64)| {
+        let Meaning {
+            title,
+            scope,
+            action,
+            advice,
+        } = advice::of_failure(&code);
+        FailureView {
+            code,
+            recipients,
+            title,
+            scope,
+            action,
+            advice,
+        }
+    };
+    let mut failures: Vec<_> = by_code.into_iter().map(view).collect();
+    failures.sort_by_key(|failure| std::cmp::Reverse(failure.recipients));
+    failures
 }
 
 impl ProgressView {
@@ -94,6 +135,7 @@ impl ProgressView {
                 .map(|(state, count)| (state.as_str(), *count))
                 .collect(),
             skipped_by: progress.skipped_by,
+            failed_by: failures(progress.failed_by),
             rounds: progress.generation,
             rate_per_second: rate,
             first_accepted_at: progress.first_accepted_at,

@@ -73,7 +73,22 @@ pub(crate) struct RequestView {
     applied_at: Option<DateTime<Utc>>,
     /// How many messages it changed.
     affected: Option<i64>,
+    /// What a resend left out; null if nothing.
+    left_out: Option<LeftOutView>,
 }
+
+/// Messages that a resend left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LeftOutView {
+    messages: i64,
+    /// When all of them may be asked for again.
+    until: DateTime<Utc>,
+    reason: &'static str,
+}
+
+/// Why a resend leaves messages out.
+const LEFT_OUT_REASON: &str = "WhatsApp takes no marketing for these people within 24 hours of its refusal (131049): \
+     ask again later";
 
 impl From<Request> for RequestView {
     fn from(request: Request) -> Self {
@@ -85,6 +100,11 @@ impl From<Request> for RequestView {
             requested_at: request.requested_at,
             applied_at: request.applied_at,
             affected: request.affected,
+            left_out: request.left_out.map(|left_out| LeftOutView {
+                messages: left_out.messages,
+                until: left_out.until,
+                reason: LEFT_OUT_REASON,
+            }),
         }
     }
 }
@@ -122,7 +142,8 @@ async fn write_off_uncertain(
     .await
 }
 
-/// Sends failed messages again.
+/// Sends failed messages again, except those that failed less than 24 hours ago since WhatsApp takes no more
+/// marketing for the person (131049).
 #[utoipa::path(post, path = "/v1/campaigns/{id}/resend-failed", tag = "campaigns", params(("id" = Uuid, Path)),
     request_body = Option<FailedInput>, responses((status = 202, body = RequestView)))]
 async fn resend_failed(
@@ -192,6 +213,7 @@ async fn ask(
         requested_at: Utc::now(),
         applied_at: None,
         affected: None,
+        left_out: None,
     };
     requests::create(change.connection(), &request).await?;
     change.record("campaign.request", &subject(id), details).await?;
