@@ -1,9 +1,10 @@
 //! P3, P9: a Redis out of memory refuses take, settle and feed whole, lets the ledger drain, and goes on.
 
 use crate::ground::{Ground, OPTOUTS_KEPT, RUNS, accepted, entries, failed, granted, id, phone, raw};
+use campaign_core::contracts::{OptOut, Outcome};
 use campaign_streams::StreamsError;
-use campaign_streams::lane::{Fed, LaneControls, OutcomeReader, tell_optout};
-use chrono::Utc;
+use campaign_streams::lane::{Fed, LaneControls, OutcomeReader, OutcomeReporter, tell_optout};
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 fn is_out_of_memory<T: std::fmt::Debug>(result: campaign_streams::Result<T>) -> bool {
@@ -105,4 +106,28 @@ async fn a_full_redis_takes_holds_optouts_and_the_end_of_campaigns() {
     assert_eq!(written, "1");
     granted(ground.owner.close(&[campaign]).await);
     assert_eq!(ground.outstanding(campaign).await, 0);
+}
+
+/// What webhooks report is refused while there is no room, and nothing that is refused is half done in secret.
+#[tokio::test]
+async fn reports_are_appended_in_order_and_refused_by_a_full_redis() {
+    let ground = Ground::new().await;
+    let reporter = OutcomeReporter::new(&ground.streams, &ground.lane).expect("a good url");
+    let wish = |number: i64| {
+        Outcome::OptOut(OptOut {
+            phone: phone(number),
+            stop: true,
+            source: "keyword".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+        })
+    };
+    let wishes: Vec<Outcome> = (1..=1_200).map(wish).collect();
+    let waiting = reporter.append(&wishes, "").await.expect("appended");
+    assert_eq!(waiting, 1_200);
+    let () = raw(&ground.redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert!(is_out_of_memory(reporter.append(&wishes[..3], "").await));
+    assert_eq!(reporter.waiting().await.expect("counted"), 1_200);
+    let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
+    let read = reader.read(2_000).await.expect("read");
+    assert!(read.iter().map(|entry| &entry.outcome).eq(&wishes));
 }

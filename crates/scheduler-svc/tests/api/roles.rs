@@ -48,6 +48,7 @@ const ROUTES: [(&str, &str, &str); 43] = [
     ("DELETE", "/v1/suppressions/{phone}", "supervisor"),
     ("GET", "/v1/queues", "viewer"),
     ("GET", "/v1/dead-letters", "viewer"),
+    ("GET", "/v1/strays", "viewer"),
     ("POST", "/v1/dead-letters/{id}/redrive", "supervisor"),
     ("DELETE", "/v1/dead-letters/{id}", "supervisor"),
     ("GET", "/v1/audit-log", "viewer"),
