@@ -7,4 +7,7 @@ mod harness;
 mod lanes;
 mod losses;
 mod rate;
+mod webhook_load;
+mod webhook_misfits;
+mod webhook_wishes;
 mod webhooks;

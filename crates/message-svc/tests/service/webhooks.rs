@@ -10,21 +10,21 @@ use testkit::{Redis, wait_for};
 use uuid::Uuid;
 use whatsapp_api::signature::{SIGNATURE_HEADER, sign};
 
-const SECRET: &str = "app-secret";
-const FLAGS: [&str; 3] = [
+pub(crate) const SECRET: &str = "app-secret";
+pub(crate) const FLAGS: [&str; 3] = [
     "--transport=simulate",
     "--whatsapp-app-secret=app-secret",
     "--whatsapp-verify-token=verify-me",
 ];
 
-struct Stage {
-    redis: Redis,
-    owner: Owner,
-    service: Service,
+pub(crate) struct Stage {
+    pub(crate) redis: Redis,
+    pub(crate) owner: Owner,
+    pub(crate) service: Service,
 }
 
 impl Stage {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let redis = Redis::start().await;
         let mut owner = Owner::new(&redis, 1_000).await;
         owner.keep_ledger(true);
@@ -37,17 +37,17 @@ impl Stage {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/webhooks/whatsapp", self.service.addr)
     }
 
-    async fn post(&self, body: &Value) -> StatusCode {
+    pub(crate) async fn post(&self, body: &Value) -> StatusCode {
         let raw = serde_json::to_vec(body).unwrap();
         let signature = sign(SECRET.as_bytes(), &raw);
         self.post_raw(raw, Some(&signature)).await
     }
 
-    async fn post_raw(&self, raw: Vec<u8>, signature: Option<&str>) -> StatusCode {
+    pub(crate) async fn post_raw(&self, raw: Vec<u8>, signature: Option<&str>) -> StatusCode {
         let mut request = http().post(self.url()).body(raw);
         if let Some(signature) = signature {
             request = request.header(SIGNATURE_HEADER, signature);
@@ -56,16 +56,16 @@ impl Stage {
     }
 }
 
-fn body(field: &str, value: &Value) -> Value {
+pub(crate) fn body(field: &str, value: &Value) -> Value {
     json!({"object": "whatsapp_business_account",
            "entry": [{"id": "1", "changes": [{"field": field, "value": value}]}]})
 }
 
-fn metadata() -> Value {
+pub(crate) fn metadata() -> Value {
     json!({"display_phone_number": "5531", "phone_number_id": LANE})
 }
 
-fn status(status: &str, callback_data: &str, errors: &Value) -> Value {
+pub(crate) fn status(status: &str, callback_data: &str, errors: &Value) -> Value {
     json!({"id": "wamid.A", "status": status, "timestamp": "1700000000", "recipient_id": "553187654321",
            "biz_opaque_callback_data": callback_data, "errors": errors})
 }
