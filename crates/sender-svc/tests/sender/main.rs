@@ -8,3 +8,4 @@ mod audience;
 mod decisions;
 mod losses;
 mod rounds;
+mod wishes;
