@@ -4,6 +4,7 @@ use crate::harness::{PATIENCE, controls, phone_of};
 use crate::webhooks::{Stage, body, metadata};
 use campaign_core::contracts::Outcome;
 use campaign_core::message::{MessageState, SkipReason};
+use campaign_streams::depths;
 use campaign_streams::lane::OwnerReply;
 use campaign_streams::wake::{Audience, publish};
 use reqwest::StatusCode;
@@ -81,8 +82,12 @@ async fn a_wish_outlives_the_redis_that_it_was_told_to() {
     assert_eq!(stage.post(&says(&phone_of(1)[1..], "sair")).await, StatusCode::OK);
     let read = stage.owner.ledger.outcomes().into_iter().filter_map(phone);
     assert_eq!(read.count(), 0, "the ledger has not read it");
-    stage.redis.kill();
-    stage.redis.restart().await;
+    testkit::wait_for(PATIENCE, "it to be kept in memory too", async || {
+        let lanes = depths::of_lanes(&stage.owner.streams).await.ok()?;
+        (lanes[0].outcomes == 2).then_some(())
+    })
+    .await;
+    stage.redis.flush().await;
     stage.owner.build(1_000, &[]).await;
     stage.owner.keep_ledger(true);
     testkit::wait_for(PATIENCE, "the wish to be told again", async || {
