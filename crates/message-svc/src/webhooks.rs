@@ -14,7 +14,6 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use campaign_runtime::{Bytes, Problem, Query, current_trace_context};
-use campaign_streams::StreamsError;
 use campaign_streams::dead_letters::{self, Letters};
 use campaign_streams::lane::tell_optouts;
 use chrono::Utc;
@@ -143,7 +142,7 @@ impl Endpoint {
         }
         match dead_letters::keep_all(streams, Letters::Stray, &sorted.strays).await {
             // Nobody's state hangs on them, so they are not worth having the whole webhook again.
-            Err(error @ StreamsError::Redis(_)) if error.is_out_of_memory() => Ok(()),
+            Err(error) if error.is_out_of_memory() => Ok(()),
             kept => Ok(kept?),
         }
     }

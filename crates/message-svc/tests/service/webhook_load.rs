@@ -116,7 +116,7 @@ async fn post_all(load: &Load, url: &str) -> (Vec<Duration>, usize) {
 }
 
 fn webhook(campaign: CampaignId, from: usize, size: usize) -> Value {
-    let statuses: Vec<Value> = (from..from + size)
+    let statuses: Vec<Value> = (from + 1..=from + size)
         .map(|seq| {
             let mut status = status("delivered", &format!("{campaign}:1:{seq}"), &json!([]));
             status["pricing"] = json!({"billable": true, "pricing_model": "PMP", "category": "marketing"});
