@@ -89,14 +89,14 @@ async fn receive(
     endpoint.check_signature(&headers, &raw)?;
     let webhook = parse(&raw).map_err(|error| refuse_unreadable(&error))?;
     drop(raw);
-    let sorter = Sorter {
+    let rules = Sorter {
         lanes: &endpoint.service.lanes,
         words: &endpoint.service.opt_out_words,
         strays: &endpoint.strays,
         now: Utc::now(),
         instant: received,
     };
-    let sorted = sorter.sort(webhook).map_err(refuse_homeless)?;
+    let sorted = rules.sort(webhook).map_err(refuse_homeless)?;
     let taken = endpoint.take(sorted).await;
     taken.map_err(|error| refuse_untaken(&error))?;
     measures::webhook_taken(received.elapsed());
