@@ -10,7 +10,7 @@ const FIRST_SUBSCRIBER: u64 = 60_000_000;
 /// Without a factor in common with [`DISTINCT_PHONES`], so that multiplying permutes.
 const STRIDE: u64 = 27_644_437;
 /// `STRIDE * STRIDE_INVERSE` is 1 modulo [`DISTINCT_PHONES`].
-const STRIDE_INVERSE: u64 = 22125373;
+const STRIDE_INVERSE: u64 = 22_125_373;
 const _: () = assert!(STRIDE * STRIDE_INVERSE % DISTINCT_PHONES == 1);
 
 const SHARED_PERCENT: u64 = 2;
