@@ -44,6 +44,11 @@ matrix *seed:
 chaos *seconds_and_seed:
     @deploy/dev/faults.sh chaos "$@"
 
+# Post status updates by webhook while messages are sent (3,000 a second for 20 s); half must be answered in 50 ms
+webhook-load per_second="3000" seconds="20":
+    @WEBHOOK_LOAD_PER_SECOND={{ per_second }} WEBHOOK_LOAD_SECONDS={{ seconds }} \
+        cargo test --release --package message-svc --test service webhook_load -- --nocapture
+
 # Fuzz the parsers that outsiders reach, each for some seconds (default 30); their seeds are part of `test`
 fuzz *arguments:
     @deploy/dev/fuzz.sh "$@"

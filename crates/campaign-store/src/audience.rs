@@ -1,6 +1,6 @@
 //! The audience: rows written once, by COPY, in the transaction that moves the ERP's cursor.
 
-use crate::{Connection, Result};
+use crate::{Connection, Result, suppressions};
 use campaign_core::ids::{CampaignId, Seq};
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_core::phone::CanonicalPhone;
@@ -45,7 +45,7 @@ pub async fn present(
     customers: &[String],
     phones: &[CanonicalPhone],
 ) -> Result<Present> {
-    let phones: Vec<String> = phones.iter().map(ToString::to_string).collect();
+    let as_text: Vec<String> = phones.iter().map(ToString::to_string).collect();
     let mut present = Present::default();
     let rows = sqlx::query(
         "-- audience.present_customers
@@ -63,7 +63,7 @@ pub async fn present(
          SELECT phone, seq FROM messages WHERE campaign = $1 AND phone = ANY($2)",
     )
     .bind(campaign.0)
-    .bind(&phones)
+    .bind(&as_text)
     .fetch_all(&mut *connection)
     .await?;
     for row in rows {
@@ -71,13 +71,7 @@ pub async fn present(
             .phones
             .insert(crate::read::text(&row, "phone")?, Seq(row.try_get("seq")?));
     }
-    let rows = sqlx::query("-- audience.suppressed\nSELECT phone FROM suppressions WHERE phone = ANY($1)")
-        .bind(&phones)
-        .fetch_all(connection)
-        .await?;
-    for row in rows {
-        present.suppressed.insert(crate::read::text(&row, "phone")?);
-    }
+    present.suppressed = suppressions::among(connection, phones).await?;
     Ok(present)
 }
 

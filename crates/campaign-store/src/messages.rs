@@ -9,6 +9,10 @@ use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Campaigns in which it is looked who has a number.
+const RECENT_CAMPAIGNS: i64 = 20;
 
 /// A row, locked.
 #[derive(Debug, Clone)]
@@ -242,6 +246,47 @@ pub async fn next_to_feed(
             })
         })
         .collect()
+}
+
+/// The numbers of messages.
+pub async fn phones_of(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    seqs: &[Seq],
+) -> Result<Vec<CanonicalPhone>> {
+    let rows = sqlx::query(
+        "-- messages.phones_of
+         SELECT phone FROM messages WHERE campaign = $1 AND seq = ANY($2) AND phone IS NOT NULL",
+    )
+    .bind(campaign.0)
+    .bind(seqs.iter().map(|seq| seq.0).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| read::text(row, "phone")).collect()
+}
+
+/// Who has these numbers: the ERP's customers to whom the newest campaigns were addressed.
+pub async fn customers_with(
+    connection: &mut Connection,
+    phones: &[CanonicalPhone],
+) -> Result<BTreeMap<CanonicalPhone, BTreeSet<String>>> {
+    let rows = sqlx::query(
+        "-- messages.customers_with
+         SELECT u.phone, m.customer_id
+         FROM UNNEST($1::text[]) AS u (phone)
+         CROSS JOIN (SELECT campaign FROM dispatches ORDER BY campaign DESC LIMIT $2) AS d
+         JOIN messages AS m ON m.campaign = d.campaign AND m.phone = u.phone",
+    )
+    .bind(phones.iter().map(ToString::to_string).collect::<Vec<_>>())
+    .bind(RECENT_CAMPAIGNS)
+    .fetch_all(connection)
+    .await?;
+    let mut customers: BTreeMap<CanonicalPhone, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        let of_phone = customers.entry(read::text(&row, "phone")?).or_default();
+        of_phone.insert(row.try_get("customer_id")?);
+    }
+    Ok(customers)
 }
 
 /// The positions of messages in one state, limited to some positions and error codes where given.

@@ -37,15 +37,16 @@ pub struct RolePassword<'a> {
 
 const SCHEDULER: &[&str] = &[
     "SELECT ON _sqlx_migrations, business_accounts, templates, phone_numbers, campaigns, campaign_changes, \
-     campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, dispatches, \
-     messages, campaign_counters",
+     campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins, \
+     dispatches, messages, campaign_counters",
     "INSERT ON business_accounts, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
-     lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions",
+     lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins",
     "UPDATE ON business_accounts, phone_numbers, campaigns",
     "UPDATE (status, updated_at) ON templates",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (revoked_at) ON api_keys",
     "UPDATE (created_at) ON suppressions",
+    "UPDATE (at) ON opt_ins",
     "UPDATE (status, body) ON idempotency_keys",
     "DELETE ON campaign_holds, lane_holds, idempotency_keys, suppressions",
     "EXECUTE ON FUNCTION ensure_message_partitions",
@@ -53,14 +54,16 @@ const SCHEDULER: &[&str] = &[
 
 const SENDER: &[&str] = &[
     "SELECT ON _sqlx_migrations, templates, phone_numbers, campaigns, campaign_holds, lane_holds, requests, \
-     suppressions, sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
-    "INSERT ON campaign_changes, campaign_holds, lane_holds, suppressions, sender_instances, lanes, \
+     suppressions, opt_ins, sender_instances, lanes, lane_members, dispatches, messages, again, \
+     campaign_counters",
+    "INSERT ON campaign_changes, campaign_holds, lane_holds, suppressions, opt_ins, sender_instances, lanes, \
      lane_members, dispatches, messages, again, campaign_counters",
     "UPDATE ON sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
     "UPDATE (status, status_reason, started_at, finished_at, control_version, updated_at) ON campaigns",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (applied_at, affected, left_out, left_out_until) ON requests",
     "UPDATE (created_at) ON suppressions",
+    "UPDATE (at) ON opt_ins",
     "DELETE ON campaign_holds, suppressions, sender_instances, lane_members, again",
 ];
 

@@ -3,6 +3,7 @@
 use crate::{Result, StreamId, Streams};
 use campaign_core::contracts::{
     CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM, SCHEDULER_STREAM, SENDER_STREAM,
+    STRAYS_STREAM, SUPPRESSION_EVENTS_STREAM,
 };
 use campaign_core::ids::{CampaignId, LaneId};
 use serde::Serialize;
@@ -48,12 +49,14 @@ pub struct CampaignDepth {
 
 /// The control and event streams.
 pub async fn of_streams(streams: &Streams) -> Result<Vec<StreamDepth>> {
-    const NAMES: [&str; 5] = [
+    const NAMES: [&str; 7] = [
         SCHEDULER_STREAM,
         SENDER_STREAM,
         CUSTOMER_EVENTS_STREAM,
         MESSAGE_EVENTS_STREAM,
+        SUPPRESSION_EVENTS_STREAM,
         DEAD_LETTER_STREAM,
+        STRAYS_STREAM,
     ];
     let mut depths = Vec::with_capacity(NAMES.len());
     for name in NAMES {

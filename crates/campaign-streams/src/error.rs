@@ -31,9 +31,13 @@ pub enum StreamsError {
 }
 
 impl StreamsError {
-    /// Whether Redis refused because it is out of memory: nothing was written.
+    /// Whether Redis refused because it is out of memory: nothing was written, or of several commands only those
+    /// before it was.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.code() == Some("OOM"))
+        let Self::Redis(error) = self else { return false };
+        // The error of a pipeline has no code of its own.
+        let refusals = error.clone().into_server_errors();
+        refusals.is_some_and(|refusals| refusals.iter().all(|(_, refusal)| refusal.code() == "OOM"))
     }
 
     pub(crate) fn undecodable(what: &'static str, problem: impl std::fmt::Display) -> Self {

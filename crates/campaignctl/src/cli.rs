@@ -1,5 +1,6 @@
 //! The flags that every command has, and the commands by resource.
 
+use crate::commands::page::PageArgs;
 use crate::commands::{account, campaign, dead_letters, key, number, queues, suppress, template};
 use crate::demo::DemoArgs;
 use crate::output::ColorChoice;
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     /// Entries that no service could handle
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// What WhatsApp reported of messages that are not known here, newest first
+    Strays(PageArgs),
     /// People who must not be messaged
     #[command(subcommand)]
     Suppress(suppress::SuppressCommand),

@@ -51,6 +51,7 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     tracing::info!(customers = config.customers, seed = config.seed, %today, "the customers are ready");
     if let Some(streams) = streams {
         events::read_message_events(&runtime, &streams, &erp);
+        events::read_suppression_events(&runtime, &streams, &erp);
         events::watch_redis(&runtime, streams);
     }
     runtime.serve(http::router(erp)).await

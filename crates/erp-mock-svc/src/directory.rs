@@ -3,9 +3,10 @@
 use crate::population::Population;
 use campaign_core::contracts::{CustomerEvent, CustomerEventKind};
 use campaign_core::customer::Customer;
+use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
 /// Most customers that can be changed.
@@ -102,6 +103,40 @@ impl Directory {
             customer.updated_at = *at;
         }
         customer
+    }
+
+    /// The indexes of everybody who has this phone, however it is written.
+    pub fn with_phone(&self, phone: CanonicalPhone) -> Vec<u64> {
+        let changes = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+        let new_phones = changes.iter().filter(|(_, (patch, _))| patch.phone.is_some());
+        let mut indexes: BTreeSet<u64> = new_phones.map(|(index, _)| *index).collect();
+        drop(changes);
+        indexes.extend(self.population.candidates(phone));
+        let has_it = |index: &u64| {
+            let typed = self.customer(*index).phone;
+            typed.is_some_and(|typed| canonicalise(&typed, Region::Brazil) == Ok(phone))
+        };
+        indexes.into_iter().filter(has_it).collect()
+    }
+
+    /// Notes what a customer told the engine about marketing, unless the customer's consent was changed later than
+    /// that. The engine knows it already, so there is no event.
+    pub fn note_consent(&self, index: u64, consent: bool, at: DateTime<Utc>) -> Result<bool, TooManyChanges> {
+        let mut changes = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+        let known = changes.get(&index);
+        if known.is_none() && changes.len() >= MAX_CHANGED {
+            return Err(TooManyChanges);
+        }
+        if known.is_some_and(|(patch, since)| patch.marketing_consent.is_some() && *since > at) {
+            return Ok(false);
+        }
+        let (earlier, _) = changes.remove(&index).unwrap_or_default();
+        let patch = CustomerPatch {
+            marketing_consent: Some(consent),
+            ..CustomerPatch::default()
+        };
+        changes.insert(index, (patch.after(earlier), at));
+        Ok(true)
     }
 
     /// What `patch` would change, without changing it yet.
@@ -211,6 +246,36 @@ mod tests {
             [CustomerEventKind::OptedIn, CustomerEventKind::Changed]
         );
         assert_eq!(directory.customer(index).phone, None);
+    }
+
+    #[test]
+    fn a_wish_finds_everybody_with_the_phone_and_an_older_one_changes_nothing() {
+        let directory = directory();
+        change(
+            &directory,
+            3,
+            r#"{"phone": "(11) 8765-4321", "marketing_consent": true}"#,
+        );
+        change(&directory, 9, r#"{"phone": "+55 11 98765-4321"}"#);
+        let phone = "+5511987654321".parse().expect("a phone");
+        let found = directory.with_phone(phone);
+        assert!(found.contains(&3) && found.contains(&9), "{found:?}");
+        let own = directory.customer(7).phone.expect("a phone");
+        let own = canonicalise(&own, Region::Brazil).expect("a mobile");
+        assert!(directory.with_phone(own).contains(&7));
+
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).expect("a time");
+        assert_eq!(directory.note_consent(3, false, at(20)), Ok(true));
+        assert_eq!(directory.note_consent(3, true, at(10)), Ok(false), "older");
+        let customer = directory.customer(3);
+        assert_eq!((customer.marketing_consent, customer.updated_at), (false, at(20)));
+        assert_eq!(
+            customer.phone.as_deref(),
+            Some("(11) 8765-4321"),
+            "the rest stays"
+        );
+        assert_eq!(directory.note_consent(3, true, at(30)), Ok(true));
+        assert!(directory.customer(3).marketing_consent);
     }
 
     #[test]

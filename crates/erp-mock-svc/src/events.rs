@@ -1,14 +1,16 @@
-//! The two event streams: tells what changed, and reads who was contacted.
+//! The event streams: tells what changed, and reads who was contacted and who wants no more of it.
 
 use crate::app::Erp;
 use crate::config::Config;
 use campaign_core::contracts::{
     CUSTOMER_EVENTS_STREAM, CustomerEvent, ERP_GROUP, MESSAGE_EVENTS_STREAM, MessageEvent,
+    SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
 };
 use campaign_runtime::{Runtime, current_trace_context, link_to};
 use campaign_streams::{
     Consumer, ConsumerConfig, Delivery, Producer, Streams, StreamsError, Traced, Verdict,
 };
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +71,45 @@ fn record(erp: &Erp, delivery: Delivery<MessageEvent>) -> Verdict {
             .unwrap_or_else(PoisonError::into_inner)
             .record(index, event);
     }
+    Verdict::Done
+}
+
+/// Keeps the customers' consent as they told it by WhatsApp until the service stops.
+pub(crate) fn read_suppression_events(runtime: &Runtime, streams: &Streams, erp: &Arc<Erp>) {
+    let consumer = Consumer::new(
+        streams,
+        ConsumerConfig::shared(SUPPRESSION_EVENTS_STREAM, ERP_GROUP),
+    );
+    let stopping = runtime.shutdown.stopping_token();
+    let erp = Arc::clone(erp);
+    runtime.spawn("suppression-events", async move {
+        consumer
+            .run(stopping, |delivery| note_wish(Arc::clone(&erp), delivery))
+            .await;
+        Ok(())
+    });
+}
+
+async fn note_wish(erp: Arc<Erp>, delivery: Delivery<SuppressionEvent>) -> Verdict {
+    let event = delivery.body;
+    let _one_at_a_time = erp.changing.lock().await;
+    let population = erp.directory.population();
+    // By the number, as everybody who has it is meant; by the id, should the number have changed since.
+    let named = event.customer_ids.iter().filter_map(|id| population.index_of(id));
+    let mut customers: BTreeSet<u64> = named.collect();
+    customers.extend(erp.directory.with_phone(event.phone));
+    for index in &customers {
+        if let Err(full) = erp.directory.note_consent(*index, !event.stop, event.at) {
+            return Verdict::Reject(full.to_string());
+        }
+    }
+    metrics::counter!("erp_mock_wishes_total").increment(1);
+    tracing::info!(
+        customers = customers.len(),
+        stop = event.stop,
+        source = event.source,
+        "a wish was told"
+    );
     Verdict::Done
 }
 

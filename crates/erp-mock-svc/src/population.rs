@@ -13,6 +13,7 @@ mod phones;
 mod places;
 
 use campaign_core::customer::{Customer, OpenInvoice};
+use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
 pub(crate) use dice::Dice;
 use dice::Topic;
@@ -22,6 +23,9 @@ pub const MAX_CUSTOMERS: u64 = phones::DISTINCT_PHONES;
 
 /// Oldest possible last purchase, in days before today.
 const PURCHASE_AGE_DAYS: u64 = 730;
+
+/// A subscriber's number has eight digits behind the ninth.
+const SUBSCRIBERS: u64 = 100_000_000;
 
 /// All customers of one seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,16 @@ impl Population {
     pub fn index_of(&self, id: &str) -> Option<u64> {
         let index = id.strip_prefix('C')?.parse::<u64>().ok()?.checked_sub(1)?;
         (index < self.size && Self::id_of(index) == id).then_some(index)
+    }
+
+    /// The indexes among which everybody is who can have this phone.
+    pub fn candidates(&self, phone: CanonicalPhone) -> std::ops::Range<u64> {
+        let subscriber = phone.to_u64() % SUBSCRIBERS;
+        let Some(owner) = phones::owner_of(self.seed, subscriber) else {
+            return 0..0;
+        };
+        let near = phones::near(owner);
+        *near.start()..(near.end() + 1).min(self.size)
     }
 
     /// The customer at `index`, which must be below [`Population::size`].

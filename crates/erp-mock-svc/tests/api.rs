@@ -2,7 +2,7 @@
 
 use campaign_core::contracts::{
     CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind, MESSAGE_EVENTS_STREAM, MessageEvent,
-    SENDER_GROUP,
+    SENDER_GROUP, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
 };
 use campaign_core::customer::Customer;
 use campaign_core::segment::Segment;
@@ -412,6 +412,63 @@ async fn message_events_become_the_contact_history() {
     let contacts = history["contacts"].as_array().expect("a list");
     let states: Vec<_> = contacts.iter().map(|contact| contact["state"].as_str()).collect();
     assert_eq!(states, [Some("accepted"), Some("read")], "{history}");
+    mock.stop().await;
+}
+
+/// What people told by WhatsApp becomes their consent, whoever has the number; nobody is told again.
+#[tokio::test]
+async fn a_wish_told_by_whatsapp_changes_the_consent_of_everybody_with_the_number() {
+    let redis = testkit::Redis::start().await;
+    let mock = Mock::start(&["--redis-url", &redis.url(), "--stream-prefix", "t:"]).await;
+    for (customer, phone) in [
+        ("C00000007", "(31) 8765-4321"),
+        ("C00000009", "+55 31 98765-4321"),
+    ] {
+        let patch = json!({"phone": phone});
+        let path = format!("/v1/customers/{customer}");
+        let changed = mock.request(Method::PATCH, &path).json(&patch).send().await;
+        assert!(changed.expect("the mock answers").status().is_success());
+    }
+    let streams = streams(&redis);
+    let producer = Producer::new(&streams, SUPPRESSION_EVENTS_STREAM, 1_000);
+    let consents = async || {
+        let mut consents = Vec::new();
+        for customer in ["C00000007", "C00000009", "C00000010"] {
+            let customer = mock.get(&format!("/v1/customers/{customer}")).await;
+            consents.push(customer["marketing_consent"].as_bool().expect("a flag"));
+        }
+        consents
+    };
+    for (stop, seconds) in [(true, 10), (false, 20), (true, 30)] {
+        let event = SuppressionEvent {
+            phone: "+5531987654321".parse().expect("a phone"),
+            customer_ids: vec!["C00000010".to_owned(), "of another ERP".to_owned()],
+            stop,
+            source: "keyword".to_owned(),
+            at: chrono::Utc::now() + chrono::TimeDelta::seconds(seconds),
+        };
+        producer
+            .publish(&Traced::new(event, None))
+            .await
+            .expect("Redis takes it");
+        let arrived = async {
+            while consents().await != [!stop; 3] {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(ARRIVES_WITHIN, arrived)
+            .await
+            .expect("it is taken");
+    }
+    let depths = campaign_streams::depths::of_streams(&streams)
+        .await
+        .expect("looked");
+    let told = depths.iter().find(|depth| depth.name == CUSTOMER_EVENTS_STREAM);
+    assert_eq!(
+        told.map(|depth| depth.entries),
+        Some(2),
+        "the two new phones, and no echo"
+    );
     mock.stop().await;
 }
 

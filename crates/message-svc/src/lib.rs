@@ -39,5 +39,6 @@ mod template_cache;
 mod transport;
 mod troubles;
 mod webhook_outcomes;
+mod webhook_sorting;
 mod webhooks;
 mod worker;

@@ -84,6 +84,11 @@ pub(crate) fn webhook_unknown(reason: &'static str, updates: usize) {
     metrics::counter!("webhook_unknown_total", "reason" => reason).increment(updates as u64);
 }
 
+/// From a webhook's last byte to the moment that everything in it is in Redis.
+pub(crate) fn webhook_taken(elapsed: Duration) {
+    metrics::histogram!("webhook_seconds").record(elapsed);
+}
+
 /// A webhook that was not answered 200, and why.
 pub(crate) fn webhook_refused(reason: &'static str) {
     metrics::counter!("webhook_refused_total", "reason" => reason).increment(1);

@@ -38,11 +38,17 @@ impl OptOutWords {
 }
 
 fn fold(text: &str) -> String {
-    text.trim()
-        .nfd()
-        .filter(|character| !is_combining_mark(*character))
+    text.nfkd()
+        .filter(|character| !is_combining_mark(*character) && !is_invisible(*character))
         .flat_map(char::to_uppercase)
-        .collect()
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+/// Marks without width that keyboards and copying leave around a word.
+const fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -52,7 +58,16 @@ mod tests {
     #[test]
     fn the_exact_word_counts_whatever_its_case_and_accents() {
         let words = OptOutWords::parse("SAIR, parar,Não quero");
-        for said in ["sair", " SAIR \n", "Parár", "NAO QUERO", "não quero"] {
+        for said in [
+            "sair",
+            " SAIR \n",
+            "Parár",
+            "NAO QUERO",
+            "não quero",
+            "\u{200b}Sair\u{feff}",
+            "\u{a0}sair\u{a0}",
+            "ＳＡＩＲ",
+        ] {
             assert!(words.contain(said), "{said}");
         }
         for said in ["", "quero sair", "sair!", "sairei", &"sair ".repeat(40)] {

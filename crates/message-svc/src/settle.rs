@@ -28,6 +28,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(20);
 const AGAIN_AFTER_MAX: Duration = Duration::from_millis(500);
 
 /// What can be ordered.
+#[derive(Debug)]
 enum Order {
     Steps(Vec<Step>),
     Join {
@@ -45,6 +46,27 @@ enum Order {
 pub(crate) struct Desk {
     orders: mpsc::Sender<Order>,
     standing: Arc<Standing>,
+}
+
+/// A desk that does not keep its settler waiting for more.
+#[derive(Debug, Clone)]
+pub(crate) struct SideDesk(mpsc::WeakSender<Order>);
+
+impl SideDesk {
+    /// Has outcomes published that are in Redis already, so that they are kept until the ledger has them. Never
+    /// waits: where there is no room, they are in Redis only.
+    pub(crate) fn keep(&self, steps: Vec<Step>) {
+        let Some(orders) = self.0.upgrade() else { return };
+        if orders.try_send(Order::Steps(steps)).is_err() {
+            tracing::warn!("too much waits to be settled; what a webhook told is not kept in memory");
+        }
+    }
+
+    /// One whose settler has ended.
+    #[cfg(test)]
+    pub(crate) fn closed() -> Self {
+        Self(mpsc::channel(1).0.downgrade())
+    }
 }
 
 /// What worker and settler tell each other.
@@ -84,6 +106,11 @@ impl Desk {
         if self.orders.send(Order::Leave { done }).await.is_ok() {
             let _ = finished.await;
         }
+    }
+
+    /// For those who are not the lane's worker.
+    pub(crate) fn aside(&self) -> SideDesk {
+        SideDesk(self.orders.downgrade())
     }
 
     /// Outcomes that the ledger has not applied yet.

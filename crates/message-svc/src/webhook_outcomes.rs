@@ -1,22 +1,19 @@
 //! Puts what webhooks report onto the outcomes of the lanes it concerns.
 //!
 //! Apart from the lanes' workers: a webhook must be taken while this instance is no member, and a burst of
-//! statuses must not delay the settling of sends.
+//! statuses must not delay the settling of sends. Several webhooks are under way at a time.
 
 use crate::service::{OUTCOMES_MAX, Service};
 use campaign_core::contracts::Outcome;
 use campaign_core::ids::LaneId;
 use campaign_streams::StreamsError;
-use campaign_streams::lane::{LaneMember, Step};
+use campaign_streams::lane::{OutcomeReporter, Step};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most outcomes of one settle.
-const EVENTS_MAX: usize = 500;
 /// Most lanes whose connections are kept open.
 const LANES_MAX: usize = 1_000;
-/// No member joined: such events say nothing about entries, so whether they are trusted does not matter.
-const NOT_JOINED: &str = "";
 
 /// Why an outcome was not written.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +29,14 @@ pub(crate) enum NotTaken {
 /// The lanes that webhooks have named.
 pub(crate) struct WebhookOutcomes {
     service: Arc<Service>,
-    lanes: Mutex<HashMap<LaneId, Arc<tokio::sync::Mutex<Outbox>>>>,
+    lanes: Mutex<HashMap<LaneId, Arc<Outbox>>>,
 }
 
 /// One lane's connection.
 struct Outbox {
-    member: LaneMember,
+    reporter: OutcomeReporter,
     /// Outcomes in the lane, as of the last answer.
-    waiting: u64,
+    waiting: AtomicU64,
 }
 
 impl WebhookOutcomes {
@@ -51,38 +48,49 @@ impl WebhookOutcomes {
     }
 
     /// Writes outcomes of one lane, all of them or an error; an error may leave some written, which is no
-    /// harm when they come again.
+    /// harm when they come again. People's wishes are few, and taken however far behind the ledger is.
     pub(crate) async fn publish(
         &self,
         lane: &LaneId,
-        outcomes: Vec<Outcome>,
+        outcomes: &[Outcome],
         trace: &str,
     ) -> Result<(), NotTaken> {
         let outbox = self.outbox(lane)?;
-        let mut outbox = outbox.lock().await;
-        if outbox.waiting > OUTCOMES_MAX {
-            outbox.waiting = outbox.member.settle(NOT_JOINED, &[]).await?.outcomes;
+        let only_wishes = outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::OptOut(_)));
+        if !only_wishes && outbox.waiting.load(Ordering::Relaxed) > OUTCOMES_MAX {
+            let outcomes = outbox.reporter.waiting().await?;
+            outbox.waiting.store(outcomes, Ordering::Relaxed);
+            if outcomes > OUTCOMES_MAX {
+                let lane = lane.clone();
+                return Err(NotTaken::Full { lane, outcomes });
+            }
         }
-        if outbox.waiting > OUTCOMES_MAX {
-            return Err(NotTaken::Full {
-                lane: lane.clone(),
-                outcomes: outbox.waiting,
-            });
-        }
-        let steps: Vec<Step> = outcomes
-            .into_iter()
-            .map(|outcome| Step::Event {
-                outcome,
-                trace: trace.to_owned(),
-            })
-            .collect();
-        for steps in steps.chunks(EVENTS_MAX) {
-            outbox.waiting = outbox.member.settle(NOT_JOINED, steps).await?.outcomes;
-        }
+        let waiting = outbox.reporter.append(outcomes, trace).await?;
+        outbox.waiting.store(waiting, Ordering::Relaxed);
+        self.keep_wishes(lane, outcomes, trace);
         Ok(())
     }
 
-    fn outbox(&self, lane: &LaneId) -> Result<Arc<tokio::sync::Mutex<Outbox>>, StreamsError> {
+    /// Should Redis be lost before the ledger has them, statuses are evidence lost, but a wish must not be. They are
+    /// published a second time, which changes nothing.
+    fn keep_wishes(&self, lane: &LaneId, outcomes: &[Outcome], trace: &str) {
+        let wishes = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Outcome::OptOut(_)));
+        let steps: Vec<Step> = wishes
+            .map(|wish| Step::Event {
+                outcome: wish.clone(),
+                trace: trace.to_owned(),
+            })
+            .collect();
+        if !steps.is_empty() {
+            self.service.lanes.keep(lane, steps);
+        }
+    }
+
+    fn outbox(&self, lane: &LaneId) -> Result<Arc<Outbox>, StreamsError> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outbox) = lanes.get(lane) {
             return Ok(Arc::clone(outbox));
@@ -90,10 +98,10 @@ impl WebhookOutcomes {
         if lanes.len() >= LANES_MAX {
             lanes.clear();
         }
-        let outbox = Arc::new(tokio::sync::Mutex::new(Outbox {
-            member: LaneMember::new(&self.service.streams, lane.clone(), self.service.instance)?,
-            waiting: 0,
-        }));
+        let outbox = Arc::new(Outbox {
+            reporter: OutcomeReporter::new(&self.service.streams, lane)?,
+            waiting: AtomicU64::new(0),
+        });
         lanes.insert(lane.clone(), Arc::clone(&outbox));
         Ok(outbox)
     }

@@ -14,8 +14,10 @@ use chrono::{DateTime, Utc};
 use whatsapp_api::webhook::{
     DeliveryStatus, Inbound, InboundContent, Preference, PreferenceValue, Status, Update,
 };
-use whatsapp_api::{Action, decide};
+use whatsapp_api::{Action, GraphError, decide};
 
+/// Longest text that is set aside, in characters.
+const ASIDE_MAX_CHARS: usize = 200;
 /// Longest message id that is kept, in bytes. WhatsApp's have about 60 to 100; the ledger does not join by them.
 const WAMID_MAX_BYTES: usize = 512;
 
@@ -32,6 +34,51 @@ pub struct Reading {
     pub opt_out: Option<(Option<LaneId>, OptOut)>,
     /// Why it concerns nothing here, if it should have.
     pub unknown: Option<&'static str>,
+    /// What of it is kept for a person to look at.
+    pub aside: Option<Aside>,
+}
+
+/// An update that should concern somebody here, and nobody can tell whom.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// A person wants no more messages: someone must find out who it is.
+    pub is_wish: bool,
+    /// WhatsApp's id of the message, or nothing.
+    pub wamid: String,
+    /// What was said, by name.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Aside {
+    fn new<const N: usize>(is_wish: bool, wamid: &str, fields: [(&str, Option<&str>); N]) -> Self {
+        let cut = |text: &str| text.chars().take(ASIDE_MAX_CHARS).collect::<String>();
+        let told = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        Self {
+            is_wish,
+            wamid: cut(wamid),
+            fields: told.map(|(name, value)| (name.to_owned(), cut(value))).collect(),
+        }
+    }
+
+    /// A status of a message that was not sent from here, or not as it says.
+    pub fn of_status(status: &Status, is_wish: bool) -> Self {
+        let timestamp = status.timestamp_s.map(|seconds| seconds.to_string());
+        let code = status.errors.first().map(|error| error.code.to_string());
+        Self::new(
+            is_wish,
+            &status.wamid,
+            [
+                ("phone_number_id", Some(&status.phone_number_id)),
+                ("status", Some(status.status.as_str())),
+                ("biz_opaque_callback_data", status.callback_data.as_deref()),
+                ("recipient_id", status.recipient_id.as_deref()),
+                ("error_code", code.as_deref()),
+                ("timestamp", timestamp.as_deref()),
+            ],
+        )
+    }
 }
 
 impl Reading {
@@ -68,9 +115,13 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
     let mut reading = Reading::of(kind);
     let at = time(status.timestamp_s, now);
     let lane: Option<LaneId> = status.phone_number_id.parse().ok();
-    if state == MessageState::Undelivered {
+    let failed = state == MessageState::Undelivered;
+    if failed {
         reading.trouble = lane.clone().zip(trouble(&status, at));
-        reading.opt_out = suppression(&status, at).map(|opt_out| (lane.clone(), opt_out));
+    }
+    let stopped = failed.then(|| stop_of_marketing(&status)).flatten();
+    if let Some(error) = stopped {
+        reading.opt_out = suppression(&status, error, at).map(|opt_out| (lane.clone(), opt_out));
     }
     let callback = status.callback_data.as_deref();
     let key: Option<MessageKey> = callback.and_then(|data| data.parse().ok());
@@ -80,11 +131,13 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
         } else {
             "foreign_callback_data"
         });
+        let is_wish = stopped.is_some() && reading.opt_out.is_none();
+        reading.aside = Some(Aside::of_status(&status, is_wish));
         return reading;
     };
     let mut outcome = MessageOutcome::new(key, state, at, OutcomeSource::Webhook);
-    outcome.wamid = Some(status.wamid).filter(|wamid| wamid.len() <= WAMID_MAX_BYTES);
-    if state == MessageState::Undelivered {
+    outcome.suppress = stopped.is_some();
+    if failed {
         outcome.error = Some(
             status
                 .errors
@@ -92,6 +145,7 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
                 .map_or_else(|| ErrorNote::new("unknown", "the webhook named no error"), note),
         );
     }
+    outcome.wamid = Some(status.wamid).filter(|wamid| wamid.len() <= WAMID_MAX_BYTES);
     reading.status = Some((lane, outcome));
     reading
 }
@@ -108,11 +162,12 @@ fn trouble(status: &Status, at: DateTime<Utc>) -> Option<Trouble> {
 }
 
 /// The error that says that the person stopped marketing.
-fn suppression(status: &Status, at: DateTime<Utc>) -> Option<OptOut> {
-    let error = status
-        .errors
-        .iter()
-        .find(|error| decide(error).action == Action::FailAndSuppress)?;
+fn stop_of_marketing(status: &Status) -> Option<&GraphError> {
+    let mut errors = status.errors.iter();
+    errors.find(|error| decide(error).action == Action::FailAndSuppress)
+}
+
+fn suppression(status: &Status, error: &GraphError, at: DateTime<Utc>) -> Option<OptOut> {
     Some(OptOut {
         phone: person(status.recipient_id.as_deref()?)?,
         stop: true,
@@ -122,31 +177,37 @@ fn suppression(status: &Status, at: DateTime<Utc>) -> Option<OptOut> {
 }
 
 fn read_inbound(inbound: &Inbound, words: &OptOutWords, now: DateTime<Utc>) -> Reading {
+    // Of a button both count: what the person saw, and what we gave it to say.
     let (kind, said) = match &inbound.content {
-        InboundContent::Text(text) => ("inbound_text", Some(text)),
-        InboundContent::Button { text, payload } => {
-            ("inbound_button", Some(payload.as_ref().unwrap_or(text)))
-        }
+        InboundContent::Text(text) => ("inbound_text", [Some(text), None]),
+        InboundContent::Button { text, payload } => ("inbound_button", [Some(text), payload.as_ref()]),
         InboundContent::Interactive { text, payload } => {
-            ("inbound_interactive", Some(payload.as_ref().unwrap_or(text)))
+            ("inbound_interactive", [Some(text), payload.as_ref()])
         }
-        InboundContent::Other(_) => ("inbound_other", None),
+        InboundContent::Other(_) => ("inbound_other", [None, None]),
     };
     let mut reading = Reading::of(kind);
-    if !said.is_some_and(|said| words.contain(said)) {
+    let Some(word) = said.into_iter().flatten().find(|said| words.contain(said)) else {
         return reading;
-    }
-    match inbound.from.as_deref().and_then(person) {
-        None => reading.unknown = Some("person"),
-        Some(phone) => {
-            let opt_out = OptOut {
-                phone,
-                stop: true,
-                source: "keyword".to_owned(),
-                at: time(inbound.timestamp_s, now),
-            };
-            reading.opt_out = Some((inbound.phone_number_id.parse().ok(), opt_out));
-        }
+    };
+    if let Some(phone) = inbound.from.as_deref().and_then(person) {
+        let opt_out = OptOut {
+            phone,
+            stop: true,
+            source: "keyword".to_owned(),
+            at: time(inbound.timestamp_s, now),
+        };
+        reading.opt_out = Some((inbound.phone_number_id.parse().ok(), opt_out));
+    } else {
+        reading.unknown = Some("person");
+        let fields = [
+            ("said", Some(word.as_str())),
+            ("phone_number_id", Some(&inbound.phone_number_id)),
+            ("from", inbound.from.as_deref()),
+            ("from_user_id", inbound.from_user_id.as_deref()),
+            ("answer_to", inbound.context_id.as_deref()),
+        ];
+        reading.aside = Some(Aside::new(true, &inbound.wamid, fields));
     }
     reading
 }
@@ -157,18 +218,26 @@ fn read_preference(preference: &Preference, now: DateTime<Utc>) -> Reading {
         reading.unknown = Some("category");
         return reading;
     }
-    let Some(phone) = person(&preference.wa_id) else {
+    let stop = preference.value == PreferenceValue::Stop;
+    if let Some(phone) = preference.wa_id.as_deref().and_then(person) {
+        let opt_out = OptOut {
+            phone,
+            stop,
+            source: "preference".to_owned(),
+            at: time(preference.timestamp_s, now),
+        };
+        let lane = preference.phone_number_id.as_deref();
+        reading.opt_out = Some((lane.and_then(|lane| lane.parse().ok()), opt_out));
+    } else {
         reading.unknown = Some("person");
-        return reading;
-    };
-    let opt_out = OptOut {
-        phone,
-        stop: preference.value == PreferenceValue::Stop,
-        source: "preference".to_owned(),
-        at: time(preference.timestamp_s, now),
-    };
-    let lane = preference.phone_number_id.as_deref();
-    reading.opt_out = Some((lane.and_then(|lane| lane.parse().ok()), opt_out));
+        let fields = [
+            ("preference", Some(if stop { "stop" } else { "resume" })),
+            ("phone_number_id", preference.phone_number_id.as_deref()),
+            ("wa_id", preference.wa_id.as_deref()),
+            ("user_id", preference.user_id.as_deref()),
+        ];
+        reading.aside = Some(Aside::new(stop, "", fields));
+    }
     reading
 }
 
@@ -181,10 +250,13 @@ fn person(wa_id: &str) -> Option<CanonicalPhone> {
     .ok()
 }
 
+/// When it happened by Meta's clock, if that can be true: never later than now, or no later word of a person could
+/// undo this one.
 fn time(timestamp_s: Option<i64>, now: DateTime<Utc>) -> DateTime<Utc> {
     timestamp_s
+        .filter(|seconds| *seconds > 0)
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .unwrap_or(now)
+        .map_or(now, |at| at.min(now))
 }
 
 #[cfg(test)]

@@ -92,6 +92,8 @@ fn a_status_of_someone_else_is_counted_and_nothing_more() {
         );
         assert!(reading.status.is_none());
         assert_eq!(reading.unknown, Some(reason));
+        let aside = reading.aside.expect("kept for a person");
+        assert!(!aside.is_wish && aside.wamid == "wamid.A");
     }
     let played = read(status(DeliveryStatus::Played, None, Vec::new()), &words(), now());
     assert!(played.status.is_none() && played.unknown.is_none());
@@ -142,7 +144,14 @@ fn the_exact_word_by_text_or_button_is_an_opt_out() {
         (InboundContent::Text("quero sair daqui".into()), false),
         (button(None), true),
         (button(Some("PARAR")), true),
-        (button(Some("details")), false),
+        (button(Some("details")), true),
+        (
+            InboundContent::Button {
+                text: "Ofertas".into(),
+                payload: Some("details".into()),
+            },
+            false,
+        ),
         (InboundContent::Other("image".into()), false),
     ] {
         let reading = read(inbound(Some("5531987654321"), content.clone()), &words(), now());
@@ -158,6 +167,42 @@ fn the_exact_word_by_text_or_button_is_an_opt_out() {
         now(),
     );
     assert_eq!(nameless.unknown, Some("person"));
+    assert!(nameless.aside.is_some_and(|aside| aside.is_wish));
+}
+
+/// The ledger knows whom the message went to, so the webhook need not.
+#[test]
+fn a_stop_of_marketing_without_a_phone_is_told_by_its_message() {
+    let callback = key().to_string();
+    for (callback, told_by_message) in [(Some(callback.as_str()), true), (None, false)] {
+        let stopped = vec![GraphError::new(131_050, "stopped")];
+        let Update::Status(mut update) = status(DeliveryStatus::Failed, callback, stopped) else {
+            unreachable!("a status");
+        };
+        update.recipient_id = None;
+        let reading = read(Update::Status(update), &words(), now());
+        assert!(reading.opt_out.is_none());
+        assert_eq!(
+            reading.status.is_some_and(|(_, outcome)| outcome.suppress),
+            told_by_message
+        );
+        assert_eq!(reading.aside.is_some_and(|aside| aside.is_wish), !told_by_message);
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_true_is_now() {
+    for (seconds, expected) in [
+        (Some(1_700_000_000), 1_700_000_000),
+        (Some(1_800_000_001), 1_800_000_000),
+        (Some(1_700_000_000_000), 1_800_000_000),
+        (Some(i64::MAX), 1_800_000_000),
+        (Some(0), 1_800_000_000),
+        (Some(-5), 1_800_000_000),
+        (None, 1_800_000_000),
+    ] {
+        assert_eq!(time(seconds, now()).timestamp(), expected, "{seconds:?}");
+    }
 }
 
 #[test]
@@ -165,7 +210,8 @@ fn a_preference_stops_and_resumes() {
     for (value, stop) in [(PreferenceValue::Stop, true), (PreferenceValue::Resume, false)] {
         let update = Update::Preference(Preference {
             phone_number_id: None,
-            wa_id: "553187654321".into(),
+            wa_id: Some("553187654321".into()),
+            user_id: None,
             category: "marketing_messages".into(),
             value,
             timestamp_s: Some(1_700_000_000),

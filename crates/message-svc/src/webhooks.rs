@@ -1,28 +1,29 @@
 //! `GET` and `POST /webhooks/whatsapp`: what WhatsApp reports after a message was sent.
 //!
 //! A webhook is answered 200 only after everything in it is in Redis; otherwise WhatsApp sends it again.
-//! What concerns nothing here is counted and answered 200 too, since sending it again would not help.
+//! What concerns nothing here is counted and answered 200 too, since sending it again would not help; some of it
+//! is kept for a person to look at.
 
 use crate::config::WebhookSecrets;
 use crate::measures;
 use crate::service::Service;
 use crate::webhook_outcomes::{NotTaken, WebhookOutcomes};
-use crate::webhook_reading::{Reading, read};
+use crate::webhook_sorting::{NoLane, Sorted, Sorter, StrayLimit};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use campaign_core::contracts::Outcome;
-use campaign_core::ids::LaneId;
 use campaign_runtime::{Bytes, Problem, Query, current_trace_context};
+use campaign_streams::dead_letters::{self, Letters};
+use campaign_streams::lane::tell_optouts;
 use chrono::Utc;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 use subtle::ConstantTimeEq;
 use whatsapp_api::signature::{SIGNATURE_HEADER, verify};
-use whatsapp_api::webhook::{MAX_WEBHOOK_BYTES, Webhook, WebhookError, parse};
+use whatsapp_api::webhook::{MAX_WEBHOOK_BYTES, WebhookError, parse};
 
 /// When WhatsApp may try again, if it asks.
 const RETRY_AFTER_S: u16 = 5;
@@ -31,6 +32,7 @@ struct Endpoint {
     service: Arc<Service>,
     secrets: WebhookSecrets,
     outcomes: WebhookOutcomes,
+    strays: StrayLimit,
 }
 
 /// The endpoint's routes.
@@ -39,6 +41,7 @@ pub(crate) fn router(service: Arc<Service>, secrets: WebhookSecrets) -> Router {
         outcomes: WebhookOutcomes::new(Arc::clone(&service)),
         service,
         secrets,
+        strays: StrayLimit::default(),
     };
     Router::new()
         .route("/webhooks/whatsapp", get(verify_address).post(receive))
@@ -59,8 +62,9 @@ struct Verification {
 
 async fn verify_address(
     State(endpoint): State<Arc<Endpoint>>,
-    Query(asked): Query<Verification>,
+    asked: Result<Query<Verification>, Problem>,
 ) -> Result<String, Problem> {
+    let Query(asked) = asked.inspect_err(|_| measures::webhook_refused("verify_token"))?;
     let expected = endpoint.secrets.verify_token.as_ref();
     let is_ours = expected.is_some_and(|expected| {
         let expected = expected.expose_secret().as_bytes();
@@ -78,17 +82,24 @@ async fn verify_address(
 async fn receive(
     State(endpoint): State<Arc<Endpoint>>,
     headers: HeaderMap,
-    Bytes(raw): Bytes,
+    body: Result<Bytes, Problem>,
 ) -> Result<&'static str, Problem> {
+    let Bytes(raw) = body.inspect_err(count_unread)?;
+    let received = Instant::now();
     endpoint.check_signature(&headers, &raw)?;
     let webhook = parse(&raw).map_err(|error| refuse_unreadable(&error))?;
     drop(raw);
-    let by_lane = endpoint.sort(webhook)?;
-    let trace = current_trace_context().unwrap_or_default();
-    for (lane, outcomes) in by_lane {
-        let published = endpoint.outcomes.publish(&lane, outcomes, &trace).await;
-        published.map_err(|error| refuse_untaken(&error))?;
-    }
+    let rules = Sorter {
+        lanes: &endpoint.service.lanes,
+        words: &endpoint.service.opt_out_words,
+        strays: &endpoint.strays,
+        now: Utc::now(),
+        instant: received,
+    };
+    let sorted = rules.sort(webhook).map_err(refuse_homeless)?;
+    let taken = endpoint.take(sorted).await;
+    taken.map_err(|error| refuse_untaken(&error))?;
+    measures::webhook_taken(received.elapsed());
     Ok("ok")
 }
 
@@ -100,11 +111,17 @@ impl Endpoint {
                 "no app secret is configured, so no webhook can be believed",
             ));
         };
-        let signature = headers
-            .get(SIGNATURE_HEADER)
-            .and_then(|value| value.to_str().ok());
+        let Some(signature) = headers.get(SIGNATURE_HEADER) else {
+            measures::webhook_refused("unsigned");
+            return Err(Problem::unauthorized(
+                "the webhook is not signed: expected the header X-Hub-Signature-256",
+            ));
+        };
         let secret = secret.expose_secret().as_bytes();
-        if signature.is_some_and(|signature| verify(secret, raw, signature)) {
+        if signature
+            .to_str()
+            .is_ok_and(|signature| verify(secret, raw, signature))
+        {
             return Ok(());
         }
         measures::webhook_refused("signature");
@@ -113,65 +130,51 @@ impl Endpoint {
         ))
     }
 
-    /// What is to be written, by lane.
-    fn sort(&self, webhook: Webhook) -> Result<BTreeMap<LaneId, Vec<Outcome>>, Problem> {
-        let mut by_lane: BTreeMap<LaneId, Vec<Outcome>> = BTreeMap::new();
-        let mut told = Vec::new();
-        let now = Utc::now();
-        if webhook.unreadable > 0 {
-            measures::webhook_unknown("unreadable", webhook.unreadable);
+    /// Writes everything. The lanes hear first of who stopped: what is queued for them does not wait for the
+    /// ledger.
+    async fn take(&self, sorted: Sorted) -> Result<(), NotTaken> {
+        let streams = &self.service.streams;
+        tell_optouts(streams, &self.service.lanes.all(), &sorted.stops, Utc::now()).await?;
+        dead_letters::keep_all(streams, Letters::Dead, &sorted.nameless).await?;
+        let trace = current_trace_context().unwrap_or_default();
+        for (lane, outcomes) in &sorted.outcomes {
+            self.outcomes.publish(lane, outcomes, &trace).await?;
         }
-        for update in webhook.updates {
-            let Reading {
-                kind,
-                status,
-                trouble,
-                opt_out,
-                unknown,
-            } = read(update, &self.service.opt_out_words, now);
-            measures::webhook_update(kind);
-            if let Some(reason) = unknown {
-                measures::webhook_unknown(reason, 1);
-            }
-            if let Some((lane, outcome)) = status {
-                by_lane.entry(lane).or_default().push(Outcome::Message(outcome));
-            }
-            if let Some((lane, trouble)) = trouble {
-                let what = (lane, trouble.scope, trouble.hold);
-                // A thousand failures of one kind are one trouble.
-                if !told.contains(&what) {
-                    by_lane
-                        .entry(what.0.clone())
-                        .or_default()
-                        .push(Outcome::Trouble(trouble));
-                    told.push(what);
-                }
-            }
-            if let Some((named, opt_out)) = opt_out {
-                let lane = self.lane_for(named)?;
-                by_lane.entry(lane).or_default().push(Outcome::OptOut(opt_out));
-            }
+        match dead_letters::keep_all(streams, Letters::Stray, &sorted.strays).await {
+            // Nobody's state hangs on them, so they are not worth having the whole webhook again.
+            Err(error) if error.is_out_of_memory() => Ok(()),
+            kept => Ok(kept?),
         }
-        Ok(by_lane)
-    }
-
-    /// A person's wish holds for all lanes, so any that has an owner will do.
-    fn lane_for(&self, named: Option<LaneId>) -> Result<LaneId, Problem> {
-        let lanes = &self.service.lanes;
-        let lane = named.filter(|lane| lanes.knows(lane)).or_else(|| lanes.any());
-        lane.ok_or_else(|| {
-            measures::webhook_refused("no_lane");
-            Problem::unavailable("no lane has an owner yet").retry_after_s(RETRY_AFTER_S)
-        })
     }
 }
 
+/// The body was not read to its end.
+fn count_unread(problem: &Problem) {
+    measures::webhook_refused(match problem.status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::REQUEST_TIMEOUT => "too_slow",
+        _ => "truncated",
+    });
+}
+
 fn refuse_unreadable(error: &WebhookError) -> Problem {
-    measures::webhook_refused("unreadable");
-    match error {
-        WebhookError::TooLarge(_) | WebhookError::TooManyUpdates => Problem::too_large(error.to_string()),
-        WebhookError::NotJson(_) | WebhookError::NoEntry => Problem::bad_request(error.to_string()),
+    let (reason, is_too_large) = match error {
+        WebhookError::TooLarge(_) => ("too_large", true),
+        WebhookError::TooManyUpdates => ("too_many_updates", true),
+        WebhookError::NotJson(_) => ("not_json", false),
+        WebhookError::NoEntry => ("not_a_webhook", false),
+    };
+    measures::webhook_refused(reason);
+    if is_too_large {
+        Problem::too_large(error.to_string())
+    } else {
+        Problem::bad_request(error.to_string())
     }
+}
+
+fn refuse_homeless(_: NoLane) -> Problem {
+    measures::webhook_refused("no_lane");
+    Problem::unavailable("no lane has an owner yet").retry_after_s(RETRY_AFTER_S)
 }
 
 fn refuse_untaken(error: &NotTaken) -> Problem {

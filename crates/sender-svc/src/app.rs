@@ -2,7 +2,9 @@
 
 use crate::config::Config;
 use crate::{control, customers, fleet};
-use campaign_core::contracts::{MESSAGE_EVENTS_STREAM, MessageEvent};
+use campaign_core::contracts::{
+    MESSAGE_EVENTS_STREAM, MessageEvent, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
+};
 use campaign_core::ids::InstanceId;
 use campaign_runtime::{HealthHandle, Runtime, Shutdown};
 use campaign_store::Store;
@@ -16,6 +18,8 @@ use uuid::Uuid;
 /// About how many message events are kept for those who read them late; what is older they find in
 /// Postgres.
 const MESSAGE_EVENTS_MAX: usize = 100_000;
+/// About how many wishes are kept for an ERP that is away; what is older it finds in `/v1/suppressions`.
+const SUPPRESSION_EVENTS_MAX: usize = 100_000;
 /// How often the requirements are tried while Redis or Postgres is away.
 const REQUIREMENTS_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether they still answer.
@@ -27,6 +31,7 @@ pub(crate) struct Sender {
     pub(crate) streams: Streams,
     pub(crate) erp: ErpClient,
     pub(crate) events: Producer,
+    pub(crate) suppressions: Producer,
     pub(crate) waker: Waker,
     pub(crate) instance: InstanceId,
     pub(crate) lane_lease: Duration,
@@ -44,6 +49,7 @@ impl Sender {
             store: Store::lazy(&config.postgres().map_err(problem)?)?,
             erp: ErpClient::new(config.erp().map_err(problem)?)?,
             events: Producer::new(&streams, MESSAGE_EVENTS_STREAM, MESSAGE_EVENTS_MAX),
+            suppressions: Producer::new(&streams, SUPPRESSION_EVENTS_STREAM, SUPPRESSION_EVENTS_MAX),
             streams,
             waker: Waker::new(),
             instance: InstanceId(Uuid::new_v4()),
@@ -56,9 +62,21 @@ impl Sender {
     }
 
     /// Tells the outside what the ledger recorded.
-    pub(crate) async fn publish(&self, events: &[Traced<MessageEvent>]) -> campaign_streams::Result<()> {
-        self.events.publish_all(events).await
+    pub(crate) async fn publish(&self, events: Vec<MessageEvent>) -> campaign_streams::Result<()> {
+        self.events.publish_all(&untraced(events)).await
     }
+
+    /// Tells the ERP what people said by WhatsApp.
+    pub(crate) async fn publish_suppressions(
+        &self,
+        events: Vec<SuppressionEvent>,
+    ) -> campaign_streams::Result<()> {
+        self.suppressions.publish_all(&untraced(events)).await
+    }
+}
+
+fn untraced<T>(events: Vec<T>) -> Vec<Traced<T>> {
+    events.into_iter().map(|event| Traced::new(event, None)).collect()
 }
 
 /// Runs the service.

@@ -1,10 +1,11 @@
 //! `customer.events`: what the ERP says about its customers, as far as it concerns who may be messaged.
 
 use crate::app::Sender;
+use crate::wishes;
 use campaign_core::contracts::{CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind, SENDER_GROUP};
 use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
 use campaign_store::suppressions::{self, Suppression};
-use campaign_streams::lane::{directory, tell_optout};
+use campaign_streams::lane::{directory, tell_optouts};
 use campaign_streams::{Consumer, ConsumerConfig, Delivery, Verdict};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
@@ -39,7 +40,9 @@ async fn record(sender: Arc<Sender>, delivery: Delivery<CustomerEvent>) -> Verdi
     let Some(Ok(phone)) = phone else {
         return Verdict::Reject("an opt-out needs the customer's phone, with area code".to_owned());
     };
-    let applied = apply(&sender, phone, stop, Some(event.customer_id), event.at);
+    // By a clock that is ahead a wish could not be undone by what is said next.
+    let at = event.at.min(Utc::now());
+    let applied = apply(&sender, phone, stop, Some(event.customer_id), at);
     match sender.store.in_time(applied).await {
         Ok(()) => Verdict::Done,
         Err(error) => {
@@ -70,8 +73,11 @@ async fn apply(
         suppressions::remove(&mut connection, &phone, at).await?;
     }
     // The lanes hear of it after Postgres has it: what is fed from now on is checked there, and what lies in
-    // a lane already is checked against the lane's own list when it is taken.
+    // a lane already is checked against the lane's own list when it is taken. An event that comes late, or again,
+    // may have changed nothing.
+    let standing = wishes::standing(&mut connection, &[phone]).await?;
+    drop(connection);
     let lanes = directory(&sender.streams).await?;
-    tell_optout(&sender.streams, &lanes, &phone, stop, Utc::now()).await?;
+    tell_optouts(&sender.streams, &lanes, &standing, Utc::now()).await?;
     Ok(())
 }

@@ -19,3 +19,4 @@ mod control;
 mod customers;
 mod fleet;
 mod lane;
+mod wishes;

@@ -114,7 +114,8 @@ impl OwnedProcess {
             current: bytes,
             maximum: None,
         };
-        prlimit(Some(pid), Resource::Fsize, limit).with_context(|| format!("limit the files of {}", self.name))?;
+        prlimit(Some(pid), Resource::Fsize, limit)
+            .with_context(|| format!("limit the files of {}", self.name))?;
         Ok(())
     }
 

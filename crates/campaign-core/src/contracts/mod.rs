@@ -17,6 +17,7 @@ pub use outcome::{
 
 use crate::ids::{CampaignId, LaneId, Seq};
 use crate::message::{MessageState, text_enum};
+use crate::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,15 @@ pub const SENDER_STREAM: &str = "campaign.sender";
 pub const MESSAGE_EVENTS_STREAM: &str = "message.events";
 /// What changed at the ERP.
 pub const CUSTOMER_EVENTS_STREAM: &str = "customer.events";
+/// What people told by WhatsApp about being messaged, for the ERP.
+pub const SUPPRESSION_EVENTS_STREAM: &str = "suppression.events";
 /// Entries that nobody could handle, with their origin.
 pub const DEAD_LETTER_STREAM: &str = "dead-letter";
+/// What WhatsApp reported of messages that are not known here. Apart from the dead letters, which a flood of
+/// these must not push out.
+pub const STRAYS_STREAM: &str = "webhook.strays";
+/// Where a [`DeadLetter`] came from that was no entry of a stream: a webhook.
+pub const WEBHOOK_ORIGIN: &str = "webhook";
 
 /// Group of the schedulers on [`SCHEDULER_STREAM`].
 pub const SCHEDULER_GROUP: &str = "scheduler-svc";
@@ -42,7 +50,7 @@ pub const SCHEDULER_GROUP: &str = "scheduler-svc";
 pub const SENDER_GROUP: &str = "sender-svc";
 /// Group of the message services on each campaign's stream in a lane.
 pub const MESSAGE_GROUP: &str = "message-svc";
-/// Group of the ERP on [`MESSAGE_EVENTS_STREAM`].
+/// Group of the ERP on [`MESSAGE_EVENTS_STREAM`] and [`SUPPRESSION_EVENTS_STREAM`].
 pub const ERP_GROUP: &str = "erp";
 
 text_enum! {
@@ -118,7 +126,24 @@ pub struct CustomerEvent {
     pub at: DateTime<Utc>,
 }
 
-/// On [`DEAD_LETTER_STREAM`]: an entry that could not be handled, as it was.
+/// On [`SUPPRESSION_EVENTS_STREAM`]: a person said by WhatsApp whether to be messaged, and the ledger recorded
+/// it. At least once; of two about one person the later `at` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuppressionEvent {
+    /// Who.
+    pub phone: CanonicalPhone,
+    /// The ERP's ids of customers with this number to whom recent campaigns were addressed; may be none.
+    #[serde(default)]
+    pub customer_ids: Vec<String>,
+    /// `true`: no more messages. `false`: messages are welcome again.
+    pub stop: bool,
+    /// How it was said: `preference`, `keyword`, `error_131050`.
+    pub source: String,
+    /// When the person said so.
+    pub at: DateTime<Utc>,
+}
+
+/// On [`DEAD_LETTER_STREAM`] and [`STRAYS_STREAM`]: what could not be handled, as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The stream it came from.

@@ -69,6 +69,9 @@ pub struct MessageOutcome {
     /// For `skipped`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<SkipReason>,
+    /// The person stopped marketing: whoever has this message's number is to be suppressed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suppress: bool,
 }
 
 text_enum! {
@@ -117,6 +120,7 @@ impl MessageOutcome {
             error: None,
             due: None,
             skip: None,
+            suppress: false,
         }
     }
 

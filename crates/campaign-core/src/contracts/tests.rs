@@ -66,6 +66,16 @@ fn events() {
         },
     );
     decodes(
+        r#"{"phone":"+5531987654321","stop":true,"source":"keyword","at":"2026-03-01T12:00:00Z"}"#,
+        &SuppressionEvent {
+            phone: "+5531987654321".parse().expect("a phone"),
+            customer_ids: Vec::new(),
+            stop: true,
+            source: "keyword".to_owned(),
+            at: at(1_772_366_400_000),
+        },
+    );
+    decodes(
         r#"{"stream":"campaign.sender","id":"1-1","reason":"not JSON","fields":[["body","x"]]}"#,
         &DeadLetter {
             stream: "campaign.sender".to_owned(),
@@ -107,7 +117,14 @@ fn outcomes() {
         &Outcome::Message(MessageOutcome {
             state: MessageState::Skipped,
             skip: Some(SkipReason::OptedOut),
-            ..plain
+            ..plain.clone()
+        }),
+    );
+    decodes(
+        r#"{"type":"message","key":"0199aaaa-0000-7000-8000-000000000001:1:7","state":"undelivered","at":1000,"source":"webhook","suppress":true}"#,
+        &Outcome::Message(MessageOutcome {
+            suppress: true,
+            ..MessageOutcome::new(key, MessageState::Undelivered, at(1000), OutcomeSource::Webhook)
         }),
     );
     let instance = InstanceId(Uuid::nil());

@@ -6,3 +6,4 @@ mod fixture;
 mod reporting;
 mod rights;
 mod statements;
+mod suppressed;

@@ -34,6 +34,8 @@ const SENDER: &[&str] = &[
     "requests.waiting",
     "requests.mark_applied",
     "suppressions.add",
+    "suppressions.among",
+    "suppressions.opt_in",
     "suppressions.remove",
     "phone_numbers.get",
     "templates.get",

@@ -18,15 +18,17 @@
 //! with the one the lane was built on.
 
 mod member;
+mod opt_outs;
 mod outcomes;
 mod owner;
+mod reporter;
 mod script;
 
 pub use member::{LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
+pub use opt_outs::{tell_optout, tell_optouts};
 pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
-pub use owner::{
-    Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey, tell_optout,
-};
+pub use owner::{Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey};
+pub use reporter::OutcomeReporter;
 
 use crate::{Result, Streams};
 use campaign_core::ids::LaneId;

@@ -2,14 +2,13 @@
 
 use super::PARKED_CONSUMER;
 use super::script::{
-    ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, MEMBERS, OPEN, OPTOUT, RATE, SPAN, SURVEY, UNVERIFY, VERIFY,
+    ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, MEMBERS, OPEN, RATE, SPAN, SURVEY, UNVERIFY, VERIFY,
 };
 use crate::connection::ManagedConnection;
 use crate::entry::{array, text};
 use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
 use campaign_core::contracts::{MESSAGE_GROUP, QueuedMessage, SnapshotTemplate};
 use campaign_core::ids::{CampaignId, Generation, InstanceId, LaneId, Seq};
-use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use redis::{ScriptInvocation, Value};
 use std::time::Duration;
@@ -361,25 +360,6 @@ impl LaneOwner {
             rest,
         )
     }
-}
-
-/// Tells every lane that a person opted out (or in again), so that what is queued already is not sent.
-pub async fn tell_optout(
-    streams: &Streams,
-    lanes: &[LaneId],
-    phone: &CanonicalPhone,
-    stop: bool,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    let mut connection = streams.pooled().await?;
-    for lane in lanes {
-        let mut call = OPTOUT.key(streams.keys().lane(lane).optouts());
-        call.arg(i32::from(stop))
-            .arg(at.timestamp_millis())
-            .arg(phone.to_string());
-        call.invoke_async::<Value>(&mut connection).await?;
-    }
-    Ok(())
 }
 
 fn read_member(member: Value) -> Result<(InstanceId, Option<Duration>)> {

@@ -2,15 +2,15 @@
 
 use crate::events::{GROUP, Numbers, STREAM, config};
 use crate::ground::{PATIENCE, raw};
-use campaign_core::contracts::DeadLetter;
-use campaign_streams::dead_letters::{self, StoredDeadLetter};
+use campaign_core::contracts::{DeadLetter, WEBHOOK_ORIGIN};
+use campaign_streams::dead_letters::{self, Letters, StoredDeadLetter};
 use campaign_streams::{ConsumerConfig, StreamsError, Traced, Verdict};
 use std::time::{Duration, Instant};
 use testkit::wait_for;
 
 async fn letters(numbers: &Numbers, count: usize) -> Vec<StoredDeadLetter> {
     wait_for(PATIENCE, "the dead letters", async || {
-        let letters = dead_letters::list(&numbers.streams, None, 100)
+        let letters = dead_letters::list(&numbers.streams, Letters::Dead, None, 100)
             .await
             .expect("listed");
         (letters.len() == count).then_some(letters)
@@ -196,7 +196,7 @@ async fn dead_letters_are_paged_read_and_discarded() {
         dead_letters::keep(&numbers.streams, &letter).await.expect("kept");
     }
     let page = async |before: Option<&str>, limit| {
-        dead_letters::list(&numbers.streams, before, limit)
+        dead_letters::list(&numbers.streams, Letters::Dead, before, limit)
             .await
             .expect("listed")
     };
@@ -237,4 +237,40 @@ async fn dead_letters_are_paged_read_and_discarded() {
         }
     }
     assert_eq!(page(None, 10).await.len(), 4);
+}
+
+/// However many strays come, they stay few, and no dead letter gives way to them.
+#[tokio::test]
+async fn strays_are_bounded_and_leave_the_dead_letters_alone() {
+    let numbers = Numbers::new().await;
+    let letter = |number: usize| DeadLetter {
+        stream: WEBHOOK_ORIGIN.to_owned(),
+        id: format!("wamid.{number}"),
+        reason: "nobody knows it".to_owned(),
+        fields: Vec::new(),
+    };
+    dead_letters::keep(&numbers.streams, &letter(0))
+        .await
+        .expect("kept");
+    let flood: Vec<_> = (1..=3 * dead_letters::STRAYS_MAX).map(letter).collect();
+    dead_letters::keep_all(&numbers.streams, Letters::Stray, &flood)
+        .await
+        .expect("kept");
+    let strays = dead_letters::list(&numbers.streams, Letters::Stray, None, 100_000);
+    let strays = strays.await.expect("listed");
+    let most = dead_letters::STRAYS_MAX..dead_letters::STRAYS_MAX + 500;
+    assert!(most.contains(&strays.len()), "{}", strays.len());
+    assert_eq!(
+        strays[0].letter,
+        letter(3 * dead_letters::STRAYS_MAX),
+        "newest first"
+    );
+    let dead = dead_letters::list(&numbers.streams, Letters::Dead, None, 10).await;
+    let dead = dead.expect("listed");
+    assert_eq!(dead.len(), 1);
+    let refused = dead_letters::redrive(&numbers.streams, &dead[0].id).await;
+    assert!(
+        matches!(refused, Err(StreamsError::UnsafeSettings(_))),
+        "there is no stream of webhooks: {refused:?}"
+    );
 }

@@ -1,9 +1,10 @@
 //! P3, P9: a Redis out of memory refuses take, settle and feed whole, lets the ledger drain, and goes on.
 
 use crate::ground::{Ground, OPTOUTS_KEPT, RUNS, accepted, entries, failed, granted, id, phone, raw};
-use campaign_streams::StreamsError;
-use campaign_streams::lane::{Fed, LaneControls, OutcomeReader, tell_optout};
-use chrono::Utc;
+use campaign_core::contracts::{MESSAGE_EVENTS_STREAM, OptOut, Outcome};
+use campaign_streams::lane::{Fed, LaneControls, OutcomeReader, OutcomeReporter, tell_optout};
+use campaign_streams::{Producer, RedisConfig, Streams, StreamsError, Traced};
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 fn is_out_of_memory<T: std::fmt::Debug>(result: campaign_streams::Result<T>) -> bool {
@@ -105,4 +106,45 @@ async fn a_full_redis_takes_holds_optouts_and_the_end_of_campaigns() {
     assert_eq!(written, "1");
     granted(ground.owner.close(&[campaign]).await);
     assert_eq!(ground.outstanding(campaign).await, 0);
+}
+
+/// The ledger drops what the outside would hear when there is no room for it, or it would never drain: so it must
+/// know why several entries at a time were refused.
+#[tokio::test]
+async fn several_entries_that_a_full_redis_refuses_are_known_as_such() {
+    let ground = Ground::new().await;
+    let producer = Producer::new(&ground.streams, MESSAGE_EVENTS_STREAM, 1_000);
+    let () = raw(&ground.redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    let entries = vec![Traced::new(1, None); 3];
+    let refused = producer.publish_all(&entries).await.expect_err("refused");
+    assert!(refused.is_out_of_memory(), "{refused:?}");
+    let away = Streams::lazy(RedisConfig::new("redis://127.0.0.1:1")).expect("a good url");
+    let producer = Producer::new(&away, MESSAGE_EVENTS_STREAM, 1_000);
+    let failed = producer.publish_all(&entries).await.expect_err("nobody is there");
+    assert!(!failed.is_out_of_memory(), "{failed:?}");
+}
+
+/// What webhooks report is refused while there is no room, and nothing that is refused is half done in secret.
+#[tokio::test]
+async fn reports_are_appended_in_order_and_refused_by_a_full_redis() {
+    let ground = Ground::new().await;
+    let reporter = OutcomeReporter::new(&ground.streams, &ground.lane).expect("a good url");
+    let wish = |number: i64| {
+        Outcome::OptOut(OptOut {
+            phone: phone(number),
+            stop: true,
+            source: "keyword".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+        })
+    };
+    let wishes: Vec<Outcome> = (1..=1_200).map(wish).collect();
+    let waiting = reporter.append(&wishes, "").await.expect("appended");
+    assert_eq!(waiting, 1_200);
+    let () = raw(&ground.redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    let refused = reporter.append(&wishes[..3], "").await.expect_err("refused");
+    assert!(refused.is_out_of_memory(), "{refused:?}");
+    assert_eq!(reporter.waiting().await.expect("counted"), 1_200);
+    let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
+    let read = reader.read(2_000).await.expect("read");
+    assert!(read.iter().map(|entry| &entry.outcome).eq(&wishes));
 }

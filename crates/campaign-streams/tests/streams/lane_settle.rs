@@ -234,9 +234,14 @@ async fn outcomes_are_read_from_the_head_until_they_are_deleted() {
     let read = reader.read(10).await.expect("Redis answers").outcomes;
     let ids: Vec<_> = read.iter().map(|entry| Some(entry.id)).collect();
     assert_eq!(ids, settled.published, "the poison did not fail the batch");
-    let letters = campaign_streams::dead_letters::list(&ground.streams, None, 10)
-        .await
-        .expect("listed");
+    let letters = campaign_streams::dead_letters::list(
+        &ground.streams,
+        campaign_streams::dead_letters::Letters::Dead,
+        None,
+        10,
+    )
+    .await
+    .expect("listed");
     assert_eq!((letters.len(), &letters[0].letter.id), (1, &poison));
 
     assert_eq!(

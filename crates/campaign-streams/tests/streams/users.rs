@@ -6,6 +6,8 @@ use std::path::Path;
 
 /// Scripts of a member; all others are the owner's, or `sender-svc`'s.
 const OF_MEMBERS: [&str; 3] = ["take", "settle", "recover"];
+/// Run by whoever receives the wish, and by the ledger.
+const OF_BOTH: &str = "optout";
 
 fn rights_of(user: &str) -> String {
     let rules = include_str!("../../../../deploy/redis/users.acl");
@@ -49,18 +51,21 @@ fn whoever_runs_a_script_may_do_what_it_does() {
             continue;
         }
         scripts += 1;
-        let user = if OF_MEMBERS.contains(&name) {
-            "message-svc"
-        } else {
-            "sender-svc"
+        let users: &[&str] = match name {
+            OF_BOTH => &["message-svc", "sender-svc"],
+            _ if OF_MEMBERS.contains(&name) => &["message-svc"],
+            _ => &["sender-svc"],
         };
-        let rights = rights_of(user);
         let commands = called(&read(name));
         assert!(
             !commands.is_empty() || name == "unverify",
             "{name} calls something"
         );
-        for command in commands.union(&shared) {
+        for (user, command) in users
+            .iter()
+            .flat_map(|user| commands.union(&shared).map(move |command| (user, command)))
+        {
+            let rights = rights_of(user);
             let allowed = rights.split(' ').any(|right| right == format!("+{command}"));
             assert!(allowed, "{name}.lua calls {command}, which {user} may not");
         }

@@ -1,4 +1,4 @@
-//! `campaignctl dead-letters`: entries that no service could handle.
+//! `campaignctl dead-letters` and `campaignctl strays`: what no service could handle.
 
 use super::page::{self, PageArgs};
 use crate::output::cell;
@@ -32,6 +32,9 @@ struct DeadLetter {
     stream: String,
     entry_id: String,
     reason: String,
+    /// Only for those who may see phone numbers.
+    #[serde(default)]
+    fields: Vec<(String, String)>,
 }
 
 /// Runs the command.
@@ -69,4 +72,24 @@ pub(crate) async fn run(context: &Context, command: DeadLettersCommand) -> Resul
             Ok(())
         }
     }
+}
+
+/// Lists what WhatsApp reported of messages that are not known here.
+pub(crate) async fn strays(context: &Context, args: &PageArgs) -> Result<(), Failure> {
+    let Context { api, output, .. } = context;
+    let answer = api.get(&["v1", "strays"], &args.query()).await?;
+    page::show(output, &answer, |output, items: Vec<DeadLetter>| {
+        let rows = items.into_iter().map(|letter| {
+            let told = letter
+                .fields
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            vec![
+                cell(letter.entry_id),
+                cell(letter.reason),
+                cell(told.collect::<Vec<_>>().join(" ")),
+            ]
+        });
+        output.table(&["Message", "Reason", "Told"], rows)
+    })
 }

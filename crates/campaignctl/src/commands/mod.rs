@@ -5,7 +5,7 @@ pub(crate) mod campaign;
 pub(crate) mod dead_letters;
 pub(crate) mod key;
 pub(crate) mod number;
-mod page;
+pub(crate) mod page;
 pub(crate) mod queues;
 pub(crate) mod suppress;
 pub(crate) mod template;
@@ -25,6 +25,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Key(command) => key::run(context, command).await,
         Command::Queues(args) => queues::run(context, &args).await,
         Command::DeadLetters(command) => dead_letters::run(context, command).await,
+        Command::Strays(args) => dead_letters::strays(context, &args).await,
         Command::Suppress(command) => suppress::run(context, command).await,
         Command::Completion { shell } => context.output.text(&completion(shell)),
     }

@@ -94,6 +94,7 @@ async fn everything_that_people_do_works_and_nothing_was_refused_to_any_service(
         .await;
     stack.api(Method::GET, "/v1/queues", None).await;
     stack.api(Method::GET, "/v1/dead-letters", None).await;
+    stack.api(Method::GET, "/v1/strays", None).await;
     let report = stack.finished(&id, Duration::from_mins(1)).await;
     report.assert_exactly_once();
     assert_eq!(report.total(), 1_500, "one row a customer");

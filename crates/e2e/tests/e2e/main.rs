@@ -5,6 +5,7 @@ mod decisions;
 mod journey;
 mod least_rights;
 mod memory;
+mod opt_out;
 mod rate;
 mod replay;
 mod secrets;

@@ -9,6 +9,9 @@ pub(crate) const DISTINCT_PHONES: u64 = 40_000_000;
 const FIRST_SUBSCRIBER: u64 = 60_000_000;
 /// Without a factor in common with [`DISTINCT_PHONES`], so that multiplying permutes.
 const STRIDE: u64 = 27_644_437;
+/// `STRIDE * STRIDE_INVERSE` is 1 modulo [`DISTINCT_PHONES`].
+const STRIDE_INVERSE: u64 = 22_125_373;
+const _: () = assert!(STRIDE * STRIDE_INVERSE % DISTINCT_PHONES == 1);
 
 const SHARED_PERCENT: u64 = 2;
 const UNUSABLE_PERCENT: u64 = 3;
@@ -29,6 +32,23 @@ pub(crate) fn owner(seed: u64, index: u64) -> u64 {
         owner -= 1;
     }
     owner
+}
+
+/// The only index that can own the number with these eight digits behind the ninth: the way back of the
+/// permutation.
+pub(crate) fn owner_of(seed: u64, subscriber: u64) -> Option<u64> {
+    let permuted = subscriber.checked_sub(FIRST_SUBSCRIBER)?;
+    if permuted >= DISTINCT_PHONES {
+        return None;
+    }
+    let moved = (permuted + DISTINCT_PHONES - mix(seed) % DISTINCT_PHONES) % DISTINCT_PHONES;
+    Some(moved * STRIDE_INVERSE % DISTINCT_PHONES)
+}
+
+/// The indexes at which the number of the customer at `owner` can turn up.
+pub(crate) fn near(owner: u64) -> std::ops::RangeInclusive<u64> {
+    // Whoever shares looks for an owner within the bound, and from there back to one who does not share.
+    owner..=owner + 2 * SHARED_WITHIN
 }
 
 fn shares(seed: u64, index: u64) -> bool {

@@ -47,6 +47,21 @@ fn ids_lead_back_to_their_index() {
 }
 
 #[test]
+fn a_phone_leads_back_to_everybody_who_has_it() {
+    let population = population();
+    for index in 0..5_000 {
+        let phone = population.customer(index).phone;
+        let Ok(phone) = canonicalise(&phone.unwrap_or_default(), Region::Brazil) else {
+            continue;
+        };
+        assert!(population.candidates(phone).contains(&index), "{index}");
+        assert!(population.candidates(phone).count() < 3_000);
+    }
+    let foreign = "+14155552671".parse().expect("a number");
+    assert!(population.candidates(foreign).count() < 3_000);
+}
+
+#[test]
 fn flaws_come_in_the_stated_shares() {
     let population = population();
     let (mut unusable, mut landlines, mut old_form) = (0, 0, 0);

@@ -9,4 +9,7 @@ mod lanes;
 mod losses;
 mod numbers;
 mod rate;
+mod webhook_load;
+mod webhook_misfits;
+mod webhook_wishes;
 mod webhooks;

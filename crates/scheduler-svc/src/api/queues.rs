@@ -1,14 +1,14 @@
-//! `/v1/queues` and `/v1/dead-letters`: what lies in Redis, and what nobody could handle.
+//! `/v1/queues`, `/v1/dead-letters` and `/v1/strays`: what lies in Redis, and what nobody could handle.
 
 use crate::api::Api;
-use crate::api::auth::{Supervisor, Viewer};
+use crate::api::auth::{Caller, Supervisor, Viewer};
 use crate::api::change::{Change, ok};
 use crate::api::paging::{self, Page};
 use crate::api::problems::{Answer, Stop};
 use axum::extract::State;
 use axum::http::StatusCode;
 use campaign_runtime::{Path, Query};
-use campaign_streams::dead_letters::{self, StoredDeadLetter};
+use campaign_streams::dead_letters::{self, Letters, StoredDeadLetter};
 use campaign_streams::depths::{self, LaneDepth, StreamDepth};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(queues))
         .routes(routes!(list))
+        .routes(routes!(strays))
         .routes(routes!(redrive))
         .routes(routes!(discard))
 }
@@ -96,13 +97,13 @@ impl From<LaneDepth> for LaneView {
     }
 }
 
-/// An entry that nobody could handle.
+/// What nobody could handle: an entry of a stream, or what a webhook told.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetterView {
     id: String,
-    /// The stream it came from.
+    /// The stream it came from, or `webhook`.
     stream: String,
-    /// Its id there.
+    /// Its id there; of a webhook, WhatsApp's id of the message.
     entry_id: String,
     /// Why it was rejected.
     reason: String,
@@ -146,10 +147,26 @@ async fn list(
     State(api): State<Api>,
     Query(query): Query<ListDeadLetters>,
 ) -> Answer {
+    list_letters(&api, &caller, &query, Letters::Dead).await
+}
+
+/// Lists what WhatsApp reported of messages that are not known here, newest first: some of it, so that a flood does
+/// no harm. Nothing has to be done about it; many of them mean that something else sends from the same number.
+#[utoipa::path(get, path = "/v1/strays", tag = "dead letters", params(ListDeadLetters),
+    responses((status = 200, body = Page<DeadLetterView>)))]
+async fn strays(
+    Viewer(caller): Viewer,
+    State(api): State<Api>,
+    Query(query): Query<ListDeadLetters>,
+) -> Answer {
+    list_letters(&api, &caller, &query, Letters::Stray).await
+}
+
+async fn list_letters(api: &Api, caller: &Caller, query: &ListDeadLetters, letters: Letters) -> Answer {
     let limit = paging::limit(query.limit)?;
     let before: Option<campaign_streams::StreamId> = paging::position(query.cursor.as_deref())?;
     let before = before.map(|id| id.to_string());
-    let rows = dead_letters::list(api.queues.streams(), before.as_deref(), limit + 1).await?;
+    let rows = dead_letters::list(api.queues.streams(), letters, before.as_deref(), limit + 1).await?;
     let view = |row: StoredDeadLetter| DeadLetterView {
         id: row.id,
         stream: row.letter.stream,

@@ -117,7 +117,11 @@ async fn create(
         customer_id,
         created_at: Utc::now(),
     };
-    suppressions::add(change.connection(), std::slice::from_ref(&row)).await?;
+    if suppressions::add(change.connection(), std::slice::from_ref(&row)).await? == 0 {
+        let ahead =
+            "this person allowed messages again this very moment, by a clock that may be ahead; try again";
+        return Err(Problem::conflict(ahead).into());
+    }
     change
         .record(
             "suppression.add",

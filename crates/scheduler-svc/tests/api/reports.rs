@@ -201,6 +201,44 @@ async fn requests_to_the_ledger_are_written_for_its_owner() {
 }
 
 #[tokio::test]
+async fn strays_are_listed_apart_from_dead_letters() {
+    use campaign_core::contracts::{DeadLetter, WEBHOOK_ORIGIN};
+    use campaign_streams::dead_letters::{Letters, keep_all};
+    use campaign_streams::{RedisConfig, Streams};
+    let scheduler = Scheduler::start().await;
+    let streams = Streams::lazy(RedisConfig::new(scheduler.redis.url())).unwrap();
+    let letter = DeadLetter {
+        stream: WEBHOOK_ORIGIN.to_owned(),
+        id: "wamid.X".to_owned(),
+        reason: "callback data of another sender".to_owned(),
+        fields: vec![("status".to_owned(), "read".to_owned())],
+    };
+    keep_all(&streams, Letters::Stray, &[letter.clone(), letter])
+        .await
+        .unwrap();
+    let listed = scheduler.get("/v1/strays?limit=1").await.expect(200);
+    let item = &listed["items"][0];
+    assert_eq!(
+        (&item["stream"], &item["entry_id"]),
+        (&json!("webhook"), &json!("wamid.X"))
+    );
+    assert_eq!(item["fields"], json!([["status", "read"]]));
+    let next = listed["next_cursor"].as_str().expect("there is another");
+    let rest = scheduler
+        .get(&format!("/v1/strays?cursor={next}"))
+        .await
+        .expect(200);
+    assert_eq!(rest["items"].as_array().unwrap().len(), 1);
+    let as_viewer = scheduler
+        .ask("viewer", Method::GET, "/v1/strays", None)
+        .await
+        .expect(200);
+    assert_eq!(as_viewer["items"][0]["fields"], Value::Null);
+    let dead = scheduler.get("/v1/dead-letters").await.expect(200);
+    assert_eq!(dead["items"], json!([]));
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_put_back_and_thrown_away() {
     use campaign_core::contracts::{DeadLetter, SENDER_STREAM};
     use campaign_streams::{RedisConfig, Streams, dead_letters};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const ID: &str = "00000000-0000-7000-8000-000000000000";
 
 /// Every operation of the API, and the least role that may call it.
-const ROUTES: [(&str, &str, &str); 43] = [
+const ROUTES: [(&str, &str, &str); 44] = [
     ("GET", "/v1/campaigns", "viewer"),
     ("POST", "/v1/campaigns", "supervisor"),
     ("GET", "/v1/campaigns/{id}", "viewer"),
@@ -48,6 +48,7 @@ const ROUTES: [(&str, &str, &str); 43] = [
     ("DELETE", "/v1/suppressions/{phone}", "supervisor"),
     ("GET", "/v1/queues", "viewer"),
     ("GET", "/v1/dead-letters", "viewer"),
+    ("GET", "/v1/strays", "viewer"),
     ("POST", "/v1/dead-letters/{id}/redrive", "supervisor"),
     ("DELETE", "/v1/dead-letters/{id}", "supervisor"),
     ("GET", "/v1/audit-log", "viewer"),

@@ -2,28 +2,33 @@
 
 use super::Lane;
 use crate::lane::error::LaneError;
+use crate::wishes::{self, Wishes};
 use campaign_core::campaign::HoldKind;
 use campaign_core::contracts::{
-    ErrorNote, MessageEvent, MessageOutcome, OptOut, Outcome, Trouble, TroubleScope,
+    ErrorNote, MessageEvent, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
 };
-use campaign_core::ids::{CampaignId, InstanceId};
+use campaign_core::ids::{CampaignId, InstanceId, Seq};
 use campaign_core::message::MessageState;
 use campaign_store::counters::CounterDelta;
 use campaign_store::lanes::LaneMembership;
 use campaign_store::messages::{self, LockedRow};
 use campaign_store::rounds::{self, Again, Why};
-use campaign_store::suppressions::{self, Suppression};
 use campaign_store::{Connection, commit, counters, holds, lanes};
 use campaign_streams::lane::OutcomeEntry;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+/// Most strays that one batch sets aside: enough to see what comes.
+const STRAYS_MAX: usize = 20;
+
 /// What the outside and the lane must hear once the batch is in Postgres.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     pub(crate) events: Vec<MessageEvent>,
-    pub(crate) optouts: Vec<OptOut>,
+    pub(crate) wishes: Wishes,
+    /// What webhooks said of messages that the ledger does not have.
+    pub(crate) strays: Vec<MessageOutcome>,
     /// Instances to admit (with the identity they joined on) or to remove.
     pub(crate) members: Vec<(InstanceId, Option<String>)>,
 }
@@ -34,7 +39,7 @@ struct Sorted<'a> {
     messages: BTreeMap<CampaignId, BTreeMap<i64, Vec<&'a MessageOutcome>>>,
     members: Vec<(InstanceId, Option<LaneMembership>)>,
     troubles: Vec<&'a Trouble>,
-    optouts: Vec<&'a OptOut>,
+    optouts: Vec<OptOut>,
 }
 
 /// Applies a batch. `complete_as_of`: when the read was sent that found there was no more than this.
@@ -55,7 +60,9 @@ pub(crate) async fn batch(
         hold(lane, &mut transaction, trouble).await?;
     }
     for (campaign, by_seq) in &sorted.messages {
-        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied.events).await?;
+        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied).await?;
+        let stopped = stopped(&mut transaction, *campaign, by_seq).await?;
+        sorted.optouts.extend(stopped);
     }
     for (instance, joined) in sorted.members {
         if let Some(membership) = joined {
@@ -66,10 +73,7 @@ pub(crate) async fn batch(
             applied.members.push((instance, None));
         }
     }
-    for optout in sorted.optouts {
-        suppress(&mut transaction, optout).await?;
-        applied.optouts.push(optout.clone());
-    }
+    applied.wishes = wishes::record(&mut transaction, &sorted.optouts).await?;
     if let Some(known) = complete_as_of.and_then(|asked| lane.parked.caught_up(asked, Instant::now())) {
         lanes::set_caught_up(&mut transaction, &lane.lease, known.ago, known.parked).await?;
     }
@@ -100,7 +104,7 @@ fn sort(entries: &[OutcomeEntry]) -> Sorted<'_> {
             }
             Outcome::Left { instance } => sorted.members.push((*instance, None)),
             Outcome::Trouble(trouble) => sorted.troubles.push(trouble),
-            Outcome::OptOut(optout) => sorted.optouts.push(optout),
+            Outcome::OptOut(optout) => sorted.optouts.push(optout.clone()),
         }
     }
     sorted
@@ -112,7 +116,7 @@ async fn apply_messages(
     connection: &mut Connection,
     campaign: CampaignId,
     by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
-    events: &mut Vec<MessageEvent>,
+    applied: &mut Applied,
 ) -> Result<(), LaneError> {
     let seqs: Vec<i64> = by_seq.keys().copied().collect();
     let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
@@ -120,6 +124,7 @@ async fn apply_messages(
         let unknown = seqs.len() - locked.len();
         tracing::warn!(campaign_id = %campaign, unknown, "outcomes of messages that the ledger does not have");
         metrics::counter!("ledger_unknown_messages_total").increment(unknown as u64);
+        set_aside_unknown(by_seq, &locked, &mut applied.strays);
     }
     let mut changed: Vec<LockedRow> = Vec::with_capacity(locked.len());
     let mut delta = CounterDelta::default();
@@ -134,7 +139,7 @@ async fn apply_messages(
         let after = row.row.state;
         // One that was applied before, in a batch whose events may not have been told, is told again.
         if outcomes.iter().any(|outcome| outcome.state == after) {
-            events.push(event(campaign, &row, outcomes));
+            applied.events.push(event(campaign, &row, outcomes));
         }
         if !any_change {
             continue;
@@ -227,20 +232,45 @@ async fn hold(lane: &Lane, connection: &mut Connection, trouble: &Trouble) -> Re
     Ok(())
 }
 
-async fn suppress(connection: &mut Connection, optout: &OptOut) -> Result<(), LaneError> {
-    if optout.stop {
-        let suppression = Suppression {
-            phone: optout.phone,
-            reason: format!("told by WhatsApp: {}", optout.source),
-            source: "whatsapp".to_owned(),
-            customer_id: None,
-            created_at: optout.at,
+/// A webhook about no row: of a campaign that is gone, or of another installation on the same number. What a send
+/// of ours says of a lost row is in the log.
+fn set_aside_unknown(
+    by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
+    known: &[LockedRow],
+    strays: &mut Vec<MessageOutcome>,
+) {
+    let unknown = by_seq.iter().filter(|(seq, _)| {
+        let found = known.binary_search_by_key(*seq, |row| row.seq.0);
+        found.is_err()
+    });
+    let told = unknown.flat_map(|(_, outcomes)| outcomes);
+    let told = told.filter(|outcome| outcome.source == OutcomeSource::Webhook);
+    let room = STRAYS_MAX.saturating_sub(strays.len());
+    strays.extend(told.take(room).map(|outcome| (*outcome).clone()));
+}
+
+/// People who stopped marketing, by the messages that failed for it: the webhook need not name them.
+async fn stopped(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
+) -> Result<Vec<OptOut>, LaneError> {
+    let mut stopped = Vec::new();
+    for (seq, outcomes) in by_seq {
+        let Some(outcome) = outcomes.iter().find(|outcome| outcome.suppress) else {
+            continue;
         };
-        suppressions::add(connection, &[suppression]).await?;
-    } else {
-        suppressions::remove(connection, &optout.phone, optout.at).await?;
+        let code = outcome.error.as_ref().map_or("unknown", |error| &error.code);
+        for phone in messages::phones_of(connection, campaign, &[Seq(*seq)]).await? {
+            stopped.push(OptOut {
+                phone,
+                stop: true,
+                source: format!("error_{code}"),
+                at: outcome.at,
+            });
+        }
     }
-    Ok(())
+    Ok(stopped)
 }
 
 /// An outcome reduced to its key and state, for one whose contents Postgres refuses.
@@ -248,6 +278,7 @@ pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
     let outcome = match &entry.outcome {
         Outcome::Message(outcome) => Outcome::Message(MessageOutcome {
             skip: outcome.skip,
+            suppress: outcome.suppress,
             ..MessageOutcome::new(outcome.key, outcome.state, Utc::now(), outcome.source)
         }),
         Outcome::Trouble(trouble) => Outcome::Trouble(Trouble {

@@ -3,11 +3,12 @@
 use super::apply::{self, Applied};
 use super::{AGAIN_AFTER, Lane};
 use crate::lane::error::LaneError;
-use campaign_core::contracts::DeadLetter;
+use crate::wishes::Wishes;
+use campaign_core::contracts::{DeadLetter, MessageOutcome, WEBHOOK_ORIGIN};
 use campaign_store::lanes;
-use campaign_streams::Traced;
-use campaign_streams::lane::{OutcomeBatch, OutcomeEntry, OutcomeReader, directory, tell_optout};
-use campaign_streams::{StreamId, dead_letters};
+use campaign_streams::StreamId;
+use campaign_streams::dead_letters::{self, Letters};
+use campaign_streams::lane::{OutcomeBatch, OutcomeEntry, OutcomeReader, directory, tell_optouts};
 use chrono::Utc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,19 +122,8 @@ impl Ledger {
     /// What follows once a batch is in Postgres. Each part may be repeated: if any fails, the batch is read,
     /// applied and told again.
     async fn tell(&mut self, entries: &[OutcomeEntry], applied: Applied) -> Result<(), LaneError> {
-        if !applied.optouts.is_empty() {
-            let lanes = directory(&self.lane.sender.streams).await?;
-            for optout in &applied.optouts {
-                tell_optout(
-                    &self.lane.sender.streams,
-                    &lanes,
-                    &optout.phone,
-                    optout.stop,
-                    Utc::now(),
-                )
-                .await?;
-            }
-        }
+        self.tell_wishes(applied.wishes).await?;
+        self.keep_strays(&applied.strays).await?;
         for (instance, identity) in &applied.members {
             // An unverified lane admits its members when it is verified.
             if let Err(error @ LaneError::Superseded) =
@@ -142,25 +132,29 @@ impl Ledger {
                 return Err(error);
             }
         }
-        let events: Vec<_> = applied
-            .events
-            .into_iter()
-            .map(|event| Traced::new(event, None))
-            .collect();
-        match self.lane.sender.publish(&events).await {
-            // The outcomes must go, or nothing ever frees memory. Outsiders catch up from Postgres.
-            Err(error) if error.is_out_of_memory() => {
-                tracing::warn!(
-                    events = events.len(),
-                    "Redis is out of memory; the outside is not told"
-                );
-                metrics::counter!("message_events_dropped_total").increment(events.len() as u64);
-            }
-            told => told?,
-        }
+        let published = self.lane.sender.publish(applied.events).await;
+        drop_if_full(published, "message_events_dropped_total")?;
         let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
         self.reader.delete(&ids).await?;
         Ok(())
+    }
+
+    /// The lanes first: what is queued for a person waits for nobody.
+    async fn tell_wishes(&self, wishes: Wishes) -> Result<(), LaneError> {
+        if wishes.standing.is_empty() {
+            return Ok(());
+        }
+        let sender = &self.lane.sender;
+        let lanes = directory(&sender.streams).await?;
+        tell_optouts(&sender.streams, &lanes, &wishes.standing, Utc::now()).await?;
+        let published = sender.publish_suppressions(wishes.events).await;
+        drop_if_full(published, "suppression_events_dropped_total")
+    }
+
+    async fn keep_strays(&self, strays: &[MessageOutcome]) -> Result<(), LaneError> {
+        let letters: Vec<DeadLetter> = strays.iter().map(stray).collect();
+        let kept = dead_letters::keep_all(&self.lane.sender.streams, Letters::Stray, &letters).await;
+        drop_if_full(kept, "strays_dropped_total")
     }
 
     async fn set_aside(&self, entry: &OutcomeEntry, reason: &str) -> Result<(), LaneError> {
@@ -183,5 +177,37 @@ impl Ledger {
             Err(error) if error.is_out_of_memory() => Ok(()),
             kept => Ok(kept?),
         }
+    }
+}
+
+/// The outcomes must go, or nothing ever frees memory: what a full Redis does not take is not told.
+fn drop_if_full(told: campaign_streams::Result<()>, counter: &'static str) -> Result<(), LaneError> {
+    match told {
+        Err(error) if error.is_out_of_memory() => {
+            tracing::warn!("Redis is out of memory; the outside is not told");
+            metrics::counter!(counter).increment(1);
+            Ok(())
+        }
+        told => Ok(told?),
+    }
+}
+
+fn stray(outcome: &MessageOutcome) -> DeadLetter {
+    let mut fields = vec![
+        ("biz_opaque_callback_data".to_owned(), outcome.key.to_string()),
+        ("status".to_owned(), outcome.state.to_string()),
+        ("timestamp".to_owned(), outcome.at.timestamp().to_string()),
+    ];
+    fields.extend(
+        outcome
+            .error
+            .as_ref()
+            .map(|error| ("error_code".to_owned(), error.code.clone())),
+    );
+    DeadLetter {
+        stream: WEBHOOK_ORIGIN.to_owned(),
+        id: outcome.wamid.clone().unwrap_or_default(),
+        reason: "no such message in the ledger".to_owned(),
+        fields,
     }
 }

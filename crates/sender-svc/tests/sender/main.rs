@@ -9,3 +9,4 @@ mod audience;
 mod decisions;
 mod losses;
 mod rounds;
+mod wishes;

@@ -25,7 +25,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const LANE: &str = "106540352242922";
 /// Short, so that tests of the grace end.
 pub(crate) const GRACE_MS: u64 = 1_500;
-const ERP_KEY: &str = "erp-key";
+pub(crate) const ERP_KEY: &str = "erp-key";
 
 /// A running service: stopped when it is dropped, or in order by [`Service::stop`].
 pub(crate) struct Service {

@@ -132,7 +132,8 @@ pub struct Status {
 pub struct Inbound {
     /// The business phone number it came to.
     pub phone_number_id: String,
-    /// `wa_id` of the person; absent for people known only by user id.
+    /// `wa_id` of the person, also where only the body's contacts tell it; absent for people known only by user
+    /// id.
     pub from: Option<String>,
     /// Business-scoped user id.
     pub from_user_id: Option<String>,
@@ -183,8 +184,10 @@ pub enum PreferenceValue {
 pub struct Preference {
     /// The business phone number, if the webhook names one.
     pub phone_number_id: Option<String>,
-    /// The person.
-    pub wa_id: String,
+    /// The person; absent for people known only by user id.
+    pub wa_id: Option<String>,
+    /// Business-scoped user id.
+    pub user_id: Option<String>,
     /// `marketing_messages`
     pub category: String,
     /// Their wish.

@@ -60,7 +60,7 @@ impl Reader {
             self.push(status(phone_number_id.as_deref(), element))?;
         }
         for element in lists.1.into_iter().flatten() {
-            self.push(inbound(phone_number_id.as_deref(), element))?;
+            self.push(inbound(phone_number_id.as_deref(), &value["contacts"], element))?;
         }
         Ok(())
     }
@@ -103,16 +103,25 @@ fn status(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {
     }))
 }
 
-fn inbound(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {
+fn inbound(phone_number_id: Option<&str>, contacts: &Value, value: &Value) -> Option<Update> {
+    let from_user_id = string(value, "from_user_id");
+    let from = string(value, "from").or_else(|| phone_of(contacts, from_user_id.as_deref()?));
     Some(Update::Inbound(Inbound {
         phone_number_id: phone_number_id?.to_owned(),
-        from: string(value, "from"),
-        from_user_id: string(value, "from_user_id"),
+        from,
+        from_user_id,
         wamid: string(value, "id")?,
         content: inbound_content(value)?,
         context_id: string(&value["context"], "id"),
         timestamp_s: lenient::integer(&value["timestamp"]),
     }))
+}
+
+/// The `wa_id` that the contacts beside a message give to a user id.
+fn phone_of(contacts: &Value, user_id: &str) -> Option<String> {
+    let contacts = contacts.as_array()?;
+    let is_theirs = |contact: &&Value| string(contact, "user_id").as_deref() == Some(user_id);
+    string(contacts.iter().find(is_theirs)?, "wa_id")
 }
 
 fn inbound_content(value: &Value) -> Option<InboundContent> {
@@ -125,12 +134,13 @@ fn inbound_content(value: &Value) -> Option<InboundContent> {
         },
         "interactive" => {
             let interactive = &value["interactive"];
-            let reply = ["button_reply", "list_reply"]
-                .iter()
-                .find_map(|key| interactive.get(key))?;
-            InboundContent::Interactive {
-                text: string(reply, "title").unwrap_or_default(),
-                payload: string(reply, "id"),
+            let replies = ["button_reply", "list_reply"];
+            match replies.iter().find_map(|key| interactive.get(key)) {
+                Some(reply) => InboundContent::Interactive {
+                    text: string(reply, "title").unwrap_or_default(),
+                    payload: string(reply, "id"),
+                },
+                None => InboundContent::Other(kind.to_owned()),
             }
         }
         other => InboundContent::Other(other.to_owned()),
@@ -140,7 +150,8 @@ fn inbound_content(value: &Value) -> Option<InboundContent> {
 fn preference(phone_number_id: Option<String>, value: &Value) -> Option<Update> {
     Some(Update::Preference(Preference {
         phone_number_id,
-        wa_id: string(value, "wa_id")?,
+        wa_id: string(value, "wa_id"),
+        user_id: string(value, "user_id"),
         category: string(value, "category").unwrap_or_default(),
         value: match value["value"].as_str()? {
             "stop" => PreferenceValue::Stop,

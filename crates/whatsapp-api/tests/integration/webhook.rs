@@ -96,6 +96,37 @@ fn inbound_messages_of_every_kind_are_read() {
 }
 
 #[test]
+fn people_without_a_phone_are_read_and_the_contacts_may_tell_it() {
+    let text = |user_id: &str| json!({"from_user_id": user_id, "id": "wamid.1", "type": "text", "text": {"body": "SAIR"}});
+    let webhook = parse(&with_metadata(&json!({
+        "contacts": [7, {"user_id": "BR.1", "wa_id": "5511"}, {"user_id": "BR.2"}],
+        "messages": [text("BR.1"), text("BR.2"), text("BR.3"),
+            {"from": "5511", "id": "wamid.4", "type": "interactive", "interactive": {"type": "nfm_reply"}}],
+    })));
+    assert_eq!((webhook.updates.len(), webhook.unreadable), (4, 0));
+    let from: Vec<_> = webhook
+        .updates
+        .iter()
+        .map(|update| match update {
+            Update::Inbound(inbound) => inbound.from.as_deref(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(from, [Some("5511"), None, None, Some("5511")]);
+    let webhook = parse(
+        &json!({"entry": [{"changes": [{"field": "user_preferences", "value": {
+        "user_preferences": [{"user_id": "BR.1", "category": "marketing_messages", "value": "stop"}]}}]}]}),
+    );
+    let Update::Preference(preference) = &webhook.updates[0] else {
+        panic!("{webhook:?}")
+    };
+    assert_eq!(
+        (preference.wa_id.as_deref(), preference.user_id.as_deref()),
+        (None, Some("BR.1"))
+    );
+}
+
+#[test]
 fn every_entry_and_change_is_read_and_an_odd_element_costs_only_itself() {
     let metadata = json!({"phone_number_id": "106"});
     let status = |id: &str| json!({"id": id, "status": "sent"});

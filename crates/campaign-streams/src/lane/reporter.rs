@@ -1,0 +1,54 @@
+//! Outcomes that concern no entry in hand: what webhooks report, appended to the lane as it comes.
+
+use crate::connection::ManagedConnection;
+use crate::entry::encode;
+use crate::{Result, Streams};
+use campaign_core::contracts::{BODY_FIELD, Outcome, TRACE_FIELD};
+use campaign_core::ids::LaneId;
+
+/// Outcomes sent to Redis in one go.
+const BATCH_MAX: usize = 500;
+
+/// Appends to one lane's outcomes. Cheap to clone; appends of several callers are under way at a time.
+#[derive(Clone)]
+pub struct OutcomeReporter {
+    connection: ManagedConnection,
+    key: String,
+}
+
+impl OutcomeReporter {
+    /// Connects when first used.
+    pub fn new(streams: &Streams, lane: &LaneId) -> Result<Self> {
+        Ok(Self {
+            connection: streams.managed()?,
+            key: streams.keys().lane(lane).outcomes(),
+        })
+    }
+
+    /// Appends outcomes in order. Returns how many wait for the ledger now.
+    ///
+    /// # Errors
+    /// When not all are known to be written. Some may be: the ledger takes an outcome that comes again.
+    pub async fn append(&self, outcomes: &[Outcome], trace: &str) -> Result<u64> {
+        let mut waiting = 0;
+        for batch in outcomes.chunks(BATCH_MAX) {
+            let mut pipeline = redis::pipe();
+            for outcome in batch {
+                let append = pipeline.cmd("XADD").arg(&self.key).arg("*");
+                let append = append.arg(BODY_FIELD).arg(encode(outcome));
+                append.arg(TRACE_FIELD).arg(trace).ignore();
+            }
+            pipeline.cmd("XLEN").arg(&self.key);
+            (waiting,) = pipeline.query_async(&mut self.connection.clone()).await?;
+        }
+        Ok(waiting)
+    }
+
+    /// How many outcomes wait for the ledger.
+    pub async fn waiting(&self) -> Result<u64> {
+        Ok(redis::cmd("XLEN")
+            .arg(&self.key)
+            .query_async(&mut self.connection.clone())
+            .await?)
+    }
+}

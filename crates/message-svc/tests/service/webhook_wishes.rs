@@ -1,0 +1,105 @@
+//! A person's wish stops what is queued already, without the ledger.
+
+use crate::harness::{PATIENCE, controls, phone_of};
+use crate::webhooks::{Stage, body, metadata};
+use campaign_core::contracts::Outcome;
+use campaign_core::message::{MessageState, SkipReason};
+use campaign_streams::depths;
+use campaign_streams::lane::OwnerReply;
+use campaign_streams::wake::{Audience, publish};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Before 2016 the ninth digit was not there; WhatsApp keeps such numbers as they were.
+fn old_form(seq: i64) -> String {
+    let phone = phone_of(seq);
+    format!("{}{}", &phone[1..5], &phone[6..])
+}
+
+fn says(from: &str, text: &str) -> Value {
+    body(
+        "messages",
+        &json!({"metadata": metadata(), "messages": [
+            {"from": from, "id": "wamid.B", "timestamp": "1700000000", "type": "text", "text": {"body": text}}]}),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_opt_out_in_either_form_stops_queued_messages_while_the_ledger_is_away() {
+    let mut stage = Stage::set().await;
+    let campaign = stage.owner.open(true).await;
+    stage.owner.feed(campaign, 1, 1, 4).await;
+    stage.owner.stop_ledger();
+
+    assert_eq!(stage.post(&says(&old_form(1), "Sair")).await, StatusCode::OK);
+    assert_eq!(
+        stage.post(&says(&phone_of(2)[1..], " PARAR\n")).await,
+        StatusCode::OK
+    );
+    let sentence = says(&phone_of(3)[1..], "Quero sair mais cedo");
+    assert_eq!(stage.post(&sentence).await, StatusCode::OK);
+
+    // Nobody has read the wishes: the lane has them all the same.
+    let control = stage.owner.hold.control(campaign, &controls(false)).await;
+    assert_eq!(control.unwrap(), OwnerReply::Ok(()));
+    publish(&stage.owner.streams, Audience::Messages, Some(&stage.owner.lane))
+        .await
+        .unwrap();
+    testkit::wait_for(PATIENCE, "all to be settled", async || {
+        (stage.owner.survey(campaign).await.outstanding == 0).then_some(())
+    })
+    .await;
+    stage.owner.keep_ledger(true);
+    let accepted = stage.owner.ledger.wait_for(MessageState::Accepted, 2).await;
+    let seqs: BTreeSet<i64> = accepted.iter().map(|outcome| outcome.key.seq.0).collect();
+    assert_eq!(seqs, BTreeSet::from([3, 4]));
+    let skipped = stage.owner.ledger.wait_for(MessageState::Skipped, 2).await;
+    assert!(
+        skipped
+            .iter()
+            .all(|outcome| outcome.skip == Some(SkipReason::OptedOut))
+    );
+    let wishes: BTreeSet<String> = stage
+        .owner
+        .ledger
+        .outcomes()
+        .into_iter()
+        .filter_map(phone)
+        .collect();
+    assert_eq!(
+        wishes,
+        BTreeSet::from([phone_of(1), phone_of(2)]),
+        "in their one form"
+    );
+}
+
+/// P1: Redis loses everything after the webhook was answered, and before the ledger has read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_outlives_the_redis_that_it_was_told_to() {
+    let mut stage = Stage::set().await;
+    stage.owner.stop_ledger();
+    assert_eq!(stage.post(&says(&phone_of(1)[1..], "sair")).await, StatusCode::OK);
+    let read = stage.owner.ledger.outcomes().into_iter().filter_map(phone);
+    assert_eq!(read.count(), 0, "the ledger has not read it");
+    testkit::wait_for(PATIENCE, "it to be kept in memory too", async || {
+        let lanes = depths::of_lanes(&stage.owner.streams).await.ok()?;
+        (lanes[0].outcomes == 2).then_some(())
+    })
+    .await;
+    stage.redis.flush().await;
+    stage.owner.build(1_000, &[]).await;
+    stage.owner.keep_ledger(true);
+    testkit::wait_for(PATIENCE, "the wish to be told again", async || {
+        let wishes = stage.owner.ledger.outcomes().into_iter().filter_map(phone);
+        wishes.into_iter().any(|told| told == phone_of(1)).then_some(())
+    })
+    .await;
+}
+
+fn phone(outcome: Outcome) -> Option<String> {
+    match outcome {
+        Outcome::OptOut(wish) => Some(wish.phone.to_string()),
+        _ => None,
+    }
+}
