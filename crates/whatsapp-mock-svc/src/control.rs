@@ -129,7 +129,7 @@ async fn set_number(
         problems.push((
             "/throughput".to_owned(),
             throughput.to_string(),
-            "from 1 to 10000",
+            "from 1 to 100000",
         ));
     }
     refuse(problems)?;
