@@ -18,9 +18,9 @@ RUN_WITHIN_S = 600
 POLL_EVERY_S = 0.005
 # Some of the ERP's numbers are wrong on purpose. Peers send to them all the same, and the refusal counts as done.
 ACCEPTED_SHARE_MIN = 0.9
-# Jobs at a time of one worker: what cost least CPU of 50, 150, 500 and 1,500 on a machine of two cores.
-BULLMQ_CONCURRENCY = 150
-BULLMQ_OFFICIAL_CONCURRENCY = 500
+# Jobs at a time of one worker, by how it sends: what was best of 50, 150, 500 and 1,500 on a machine of two cores.
+BULLMQ_CONCURRENCY = {"simulate": 150, "http": 150}
+BULLMQ_OFFICIAL_CONCURRENCY = {"simulate": 500, "http": 150}
 
 
 @dataclass
@@ -90,7 +90,7 @@ def bullmq(send: str, *, row: bool, workers: int) -> Callable[[Ground], Run]:
     def run(ground: Ground) -> Run:
         folder = ground.folders.checkout / "bench/peers/bullmq"
         command = [str(node(folder)), str(folder / "pipeline.mjs")]
-        environment = peer_environment(ground, send, row=row, concurrency=BULLMQ_CONCURRENCY)
+        environment = peer_environment(ground, send, row=row, concurrency=BULLMQ_CONCURRENCY[send])
 
         def start(name: str, role: str) -> Process:
             return ground.start(name, command, environment | {"ROLE": role}, talks=True)
@@ -107,7 +107,7 @@ def bullmq(send: str, *, row: bool, workers: int) -> Callable[[Ground], Run]:
 
 def bullmq_official(send: str, *, row: bool) -> Callable[[Ground], Run]:
     def run(ground: Ground) -> Run:
-        environment = peer_environment(ground, send, row=row, concurrency=BULLMQ_OFFICIAL_CONCURRENCY)
+        environment = peer_environment(ground, send, row=row, concurrency=BULLMQ_OFFICIAL_CONCURRENCY[send])
         process = ground.start("bullmq-official", [ground.binary("bench-bullmq-official")], environment, talks=True)
         return run_peer(ground, [process], send, row=row)
 
@@ -171,7 +171,7 @@ def run_peer(ground: Ground, processes: list[Process], send: str, *, row: bool) 
 
 
 SIMULATED, HTTP, WEBHOOKS = "simulated send", "HTTP to the mock", "HTTP, and three webhooks back"
-ROW = ", a Postgres row each"
+ROW, NOTHING_STORED = ", a Postgres row each", ", nothing stored"
 
 
 def all_contenders() -> list[Contender]:
@@ -186,7 +186,7 @@ def all_contenders() -> list[Contender]:
         ]
     for send, work in (("simulate", SIMULATED), ("http", HTTP)):
         for row in (False, True):
-            kind = work + (ROW if row else ", nothing stored")
+            kind = work + (ROW if row else NOTHING_STORED)
             for workers in (0, 1, 2, 3):
                 processes = "1 process" if workers == 0 else f"producer and {workers} worker{'s' * (workers > 1)}"
                 found.append(Contender(f"BullMQ, {processes}", kind, False, bullmq(send, row=row, workers=workers),

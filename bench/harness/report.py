@@ -5,7 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import machine, settings
-from .contenders import BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, ROW, Contender
+from .contenders import (
+    BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, HTTP, NOTHING_STORED, ROW, WEBHOOKS, Contender,
+)
 from .figures import median, megabytes, thousands, with_spread
 from .parts import Part, all_parts, ceiling
 from .plot import Bar, bars
@@ -20,7 +22,8 @@ def write(folder: Path, name: str, contenders: list[Contender], parts: list[Part
     text = [f"# Benchmark of {name}", "", f"![Messages per second]({picture.name})", "", *_facts(facts), ""]
     for work, group in _groups(contenders).items():
         text += [f"## {work[0].upper()}{work[1:]}", "", *_table(group, contenders), ""]
-    text += ["## Every process", "", *_processes(contenders), ""]
+    if any(contender.runs for contender in contenders):
+        text += ["## Every process", "", *_processes(contenders), ""]
     if parts:
         text += ["## The raw parts, each alone", "", *_parts(parts), ""]
     written = folder / f"{name}.md"
@@ -55,10 +58,15 @@ def facts(checkout: Path, versions: dict[str, str], rounds: int, customers: int)
         "customers": f"{customers:,} of erp-mock-svc, `{settings.ERP_QUERY}`, {settings.PAGE_SIZE:,} in a page",
         "rounds": f"{rounds}, interleaved; each run on a fresh Redis, a fresh database and fresh processes",
         "number": f"{settings.UNLIMITED_PER_SECOND:,} messages/s, so that no limit is what is measured",
-        "concurrency": f"engine as it comes (256 a message-svc); BullMQ {BULLMQ_CONCURRENCY} a worker; bullmq-official "
-                       f"{BULLMQ_OFFICIAL_CONCURRENCY}; peers post over {settings.HTTP_CONNECTIONS} connections",
+        "at a time": f"engine as it comes (256 a message-svc); BullMQ {_by_send(BULLMQ_CONCURRENCY)} a worker; "
+                     f"bullmq-official {_by_send(BULLMQ_OFFICIAL_CONCURRENCY)}; peers post over "
+                     f"{settings.HTTP_CONNECTIONS} connections",
         "load before the first run": f"{machine.load():.2f}",
     }
+
+
+def _by_send(concurrency: dict[str, int]) -> str:
+    return f"{concurrency['simulate']} (simulated) and {concurrency['http']} (HTTP)"
 
 
 def _rate(contender: Contender) -> float:
@@ -66,26 +74,27 @@ def _rate(contender: Contender) -> float:
 
 
 def _best_peer(work: str, contenders: list[Contender]) -> Contender | None:
-    """The fastest peer that does this work; for webhooks, which no peer takes, the one that sends by HTTP."""
-    base = work.replace(", and three webhooks back", " to the mock")
-    peers = [other for other in contenders if other.runs and not other.is_ours and other.work == base]
+    """The fastest peer that does this work."""
+    peers = [other for other in contenders if other.runs and not other.is_ours and other.work == work]
     return max(peers, key=_rate, default=None)
 
 
 def _table(group: list[Contender], contenders: list[Contender]) -> list[str]:
-    work = group[0].work
-    best = _best_peer(work, contenders)
-    lines = [f"| | messages/s | to the best peer{' of plain HTTP' if 'webhooks' in work else ''} "
-             "| CPU-seconds per million | without the mocks | Redis's peak |",
-             "|---|---|---|---|---|---|"]
+    # No peer takes webhooks: there the engine is compared with peers that only send.
+    work = group[0].work.replace(WEBHOOKS, HTTP)
+    against = [_best_peer(work, contenders)]
+    title = "to the best peer" if work == group[0].work else "to the best peer without webhooks"
+    lines = [f"| | messages/s | {title} | to the best that stores nothing | CPU-seconds per million "
+             "| without the mocks | Redis's peak |", "|---|---|---|---|---|---|---|"]
+    against.append(_best_peer(work.replace(ROW, NOTHING_STORED), contenders))
     for contender in group:
-        ratio = f"{_rate(contender) / _rate(best):.2f}" if best else "–"
+        ratios = [f"{_rate(contender) / _rate(best):.2f}" if best else "–" for best in against]
         costs = [run.cpu_s_per_million for run in contender.runs]
         own = [sum(cpu for name, cpu in run.cost.cpu_s.items() if "mock" not in name) / run.messages * 1e6
                for run in contender.runs]
         peak = max(run.redis_peak_bytes for run in contender.runs)
         name = f"**{contender.name}**" if contender.is_ours else contender.name
-        lines.append(f"| {name} | {with_spread([run.per_second for run in contender.runs])} | {ratio} "
+        lines.append(f"| {name} | {with_spread([run.per_second for run in contender.runs])} | {' | '.join(ratios)} "
                      f"| {with_spread(costs)} | {with_spread(own)} | {megabytes(peak)} |")
     return lines
 
