@@ -57,6 +57,10 @@ fuzz *arguments:
 schemathesis *arguments:
     @deploy/dev/schemathesis.sh "$@"
 
+# Measure the engine against BullMQ and the raw parts (--quick: 3 minutes; --help: further promises, micro)
+bench *arguments:
+    @bench/run.sh "$@"
+
 # Everything that must be clean before a commit: format, lints, docs, licences, structure
 check:
     @deploy/dev/check.sh

@@ -23,7 +23,7 @@ check_if_installed() {
 check "format" cargo fmt --all -- --check
 check "structure" deploy/dev/structure.sh
 # Scripts that are only sourced are read along with the one that sources them.
-mapfile -t scripts < <(find .ci conformance deploy/dev deploy/redis -type f -executable; find crates -path '*/src/*.sh')
+mapfile -t scripts < <(find .ci bench/*.sh conformance deploy/dev deploy/redis -type f -executable; find crates -path '*/src/*.sh')
 check_if_installed shellcheck "shell scripts" shellcheck -x "${scripts[@]}"
 check_if_installed cargo-machete "unused dependencies" cargo machete
 check_if_installed cargo-deny "licences, bans and sources" cargo deny --all-features check licenses bans sources

@@ -19,7 +19,7 @@ use crate::window::{BUCKET_MS, Histogram, SlidingWindow};
 /// Most phone numbers.
 pub const MAX_NUMBERS: usize = 1_024;
 /// Highest throughput that can be set, messages per second.
-pub const MAX_THROUGHPUT: u32 = 10_000;
+pub const MAX_THROUGHPUT: u32 = 100_000;
 /// The name of a number that nothing was said about.
 const VERIFIED_NAME: &str = "Mock Business";
 /// What a one-second window may hold, in percent of the throughput.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// One second.
 const WINDOW_US: u64 = 1_000_000;
 /// Most acceptances remembered for one window; more in a second than any phone number may do.
-pub const MAX_WINDOW: usize = 20_000;
+pub const MAX_WINDOW: usize = 200_000;
 /// Width of a histogram's bucket.
 pub const BUCKET_MS: u64 = 100;
 /// Most buckets of one histogram: an hour.

@@ -10,7 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// Most messages a second that the mock allows a number.
-const MOCK_THROUGHPUT_MAX: u32 = 10_000;
+const MOCK_THROUGHPUT_MAX: u32 = 100_000;
 
 /// What is under way.
 pub(super) struct Prepared {

@@ -1,0 +1,44 @@
+"""Many campaigns on many numbers cost little more than one campaign of as many recipients; simulated sends."""
+
+import time
+from collections.abc import Iterator
+
+from .. import settings
+from ..accounting import Meter
+from ..engine import Engine
+from ..ground import Folders, Ground
+from ..servers import Postgres
+from .verdict import Verdict
+
+# Campaigns, numbers, and customers of the ERP; each campaign goes to all of them.
+FULL = (200, 20, 1_000)
+QUICK = (20, 4, 200)
+RUN_WITHIN_S = 1_800
+# Of the one campaign's speed. Not one of the promises: what many small transactions may cost.
+SPEED_MIN = 0.5
+
+
+def run(folders: Folders, postgres: Postgres, quick: bool) -> Iterator[Verdict]:
+    campaigns, numbers, customers = QUICK if quick else FULL
+    one, one_cost = _measure(folders, postgres, 1, 1, customers * campaigns)
+    many, many_cost = _measure(folders, postgres, campaigns, numbers, customers)
+    yield Verdict(f"{campaigns} campaigns on {numbers} numbers, against one campaign",
+                  f"{many:,.0f}/s against {one:,.0f}/s; {many_cost:,.0f} against {one_cost:,.0f} CPU-seconds per million",
+                  f"at least {SPEED_MIN:.0%} of the speed", many >= one * SPEED_MIN)
+
+
+def _measure(folders: Folders, postgres: Postgres, campaigns: int, numbers: int, customers: int):
+    """Recipients per second, and CPU-seconds per million of them."""
+    with Ground(folders, postgres, customers) as ground:
+        engine = Engine(ground, transport="simulate")
+        lanes = [settings.PHONE_NUMBER_ID]
+        for number in range(1, numbers):
+            lanes.append(str(int(settings.PHONE_NUMBER_ID) + 1_000 + number))
+            engine.add_number(lanes[-1], settings.UNLIMITED_PER_SECOND)
+        ids = [engine.create(phone_number_id=lanes[place % numbers]) for place in range(campaigns)]
+        meter, began = Meter(ground.roots()), time.monotonic()
+        for campaign in ids:
+            engine.schedule(campaign)
+        recipients = sum(engine.wait_settled(campaign, RUN_WITHIN_S)["total"] for campaign in ids)
+        seconds, cost = time.monotonic() - began, meter.stop()
+    return recipients / seconds, cost.total_cpu_s() / recipients * 1e6
