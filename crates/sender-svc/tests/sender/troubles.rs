@@ -12,7 +12,7 @@ use campaign_core::message::MessageState;
 use campaign_store::holds::{self, Hold, HoldScope};
 use campaign_store::requests::{self, RequestKind};
 use campaign_store::suppressions;
-use campaign_streams::dead_letters;
+use campaign_streams::dead_letters::{self, Letters};
 use campaign_streams::lane::{LaneMember, Step};
 use chrono::{TimeDelta, Utc};
 use testkit::wait_for;
@@ -91,7 +91,7 @@ async fn each_trouble_holds_what_it_concerns_and_no_more() {
         .collect();
     assert_eq!(kinds, expected);
     assert_eq!(stage.holds(other).await.len(), 2, "not the campaign's own");
-    let letters = dead_letters::list(&stage.streams, None, 10)
+    let letters = dead_letters::list(&stage.streams, Letters::Dead, None, 10)
         .await
         .expect("Redis answers");
     assert!(letters.is_empty(), "{letters:?}");

@@ -66,7 +66,7 @@ fn number_problems(settings: &NumberSettings) -> Problems {
         problems.push((
             "/throughput".to_owned(),
             throughput.to_string(),
-            "from 1 to 10000",
+            "from 1 to 100000",
         ));
     }
     check_id("/account_id", settings.account_id.as_deref(), &mut problems);

@@ -157,8 +157,8 @@ async fn people_write_press_buttons_and_opt_out() {
     });
     let stop = stop.unwrap();
     assert_eq!(
-        (stop.wa_id.as_str(), stop.value),
-        ("5511987654321", PreferenceValue::Stop)
+        (stop.wa_id.as_deref(), stop.value),
+        (Some("5511987654321"), PreferenceValue::Stop)
     );
 
     let nobody = json!({"phone_number_id": "x", "from": "+55", "content": {"type": "text", "body": "x"}});
