@@ -2,7 +2,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `{pn:X}:header` | hash | Redis identity, owner's epoch, rate, token bucket, virtual time, roster version |
+//! | `{pn:X}:header` | hash | Redis identity, owner's epoch, rate, pace, token bucket, virtual time, roster version |
 //! | `{pn:X}:members` | hash | instances that may take, with the identity they were admitted on |
 //! | `{pn:X}:running` | sorted set | campaigns by virtual time |
 //! | `{pn:X}:messages:<campaign>` | stream | messages fed and not settled, ids `<generation>-<seq>` |
@@ -20,13 +20,16 @@
 mod member;
 mod outcomes;
 mod owner;
+mod pace;
 mod script;
 
-pub use member::{LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
+pub use member::{Answers, LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
 pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
 pub use owner::{
     Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey, tell_optout,
 };
+
+pub use pace::Pace;
 
 use crate::{Result, Streams};
 use campaign_core::ids::LaneId;

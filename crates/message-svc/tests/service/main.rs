@@ -6,5 +6,6 @@ mod cloud_api;
 mod harness;
 mod lanes;
 mod losses;
+mod pace;
 mod rate;
 mod webhooks;

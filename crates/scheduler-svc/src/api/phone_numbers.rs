@@ -146,6 +146,7 @@ async fn create(Admin(caller): Admin, State(api): State<Api>, Json(new): Json<Ne
         account_id,
         display_number: new.display_number.trim().to_owned(),
         throughput_per_second: throughput,
+        reported_throughput_per_second: None,
         active: true,
         created_at: Utc::now(),
         updated_at: Utc::now(),
