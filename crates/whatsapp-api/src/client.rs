@@ -133,9 +133,9 @@ pub enum SendOutcome {
 /// A client for one access token; cheap to clone, shares its connections.
 #[derive(Clone, Debug)]
 pub struct CloudApi {
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     /// `{base}/{version}`, without a slash at the end.
-    prefix: Url,
+    pub(crate) prefix: Url,
 }
 
 impl CloudApi {

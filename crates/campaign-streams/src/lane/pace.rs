@@ -2,9 +2,10 @@
 
 use crate::{Result, Streams};
 use campaign_core::ids::LaneId;
+use serde::Serialize;
 
 /// A lane's speed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pace {
     /// The ceiling, in messages a second; none if the lane is not built.
     pub rate_per_second: Option<f64>,

@@ -98,11 +98,7 @@ async fn wait(
 
 fn reason(portfolio: &str, grant: &Grant) -> String {
     let limit = grant.limit.unwrap_or_default();
-    let next = grant.next_room_at.map_or_else(
-        || "when a message in a lane is settled".to_owned(),
-        |at| format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
-    );
-    format!("waiting: 24 h messaging limit of portfolio {portfolio} reached ({limit} people); goes on {next}")
+    format!("waiting: 24 h messaging limit of portfolio {portfolio} reached ({limit} people)")
 }
 
 fn show(portfolio: &str, grant: &Grant) {

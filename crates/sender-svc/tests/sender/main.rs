@@ -6,5 +6,6 @@ mod stage;
 
 mod audience;
 mod decisions;
+mod limits;
 mod losses;
 mod rounds;

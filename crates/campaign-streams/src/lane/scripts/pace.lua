@@ -52,9 +52,12 @@ local function adapt(header, accepted, refused_us, answers, answers_took_us)
     local slower, pause_us
     if refused_us > slowed_us then
         -- Taken after the lane last slowed down, so not of the burst that was answered then: all of one burst are one
-        -- decrease, whoever reports them. What was accepted within the last second is what WhatsApp takes in a second:
-        -- the pace goes a little below it, by at least 3% and at most half.
-        slower = math.max(rate / 100, math.min(pace * 0.97, math.max(pace / 2, lately * 0.98)))
+        -- decrease, whoever reports them. A single one, of a lane that got through what it handed out, takes 3%.
+        -- Otherwise what was accepted within the last second is what WhatsApp takes in a second: the pace goes a
+        -- little below it, by at most half.
+        local alone = lately >= pace * 0.9 and now - slowed_us > 1000000
+        local taken = alone and pace or math.max(pace / 2, lately * 0.98)
+        slower = math.max(rate / 100, math.min(pace * 0.97, taken))
         -- WhatsApp counts over a second, which is still full of what went at the old pace. A second burst soon after
         -- the first says that it still is; nothing accepted for a second, that nothing is taken at all.
         pause_us = 1000000 * (1 - slower / pace)
