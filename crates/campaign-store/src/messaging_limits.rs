@@ -71,7 +71,9 @@ pub async fn grant(
     }
     let counted = counted_of(&mut *connection, portfolio_id, phones).await?;
     let granted = prefix(phones, &counted, limit - used);
-    let newly = phones[..granted].iter().filter(|phone| !counted.contains(phone.as_str()));
+    let newly = phones[..granted]
+        .iter()
+        .filter(|phone| !counted.contains(phone.as_str()));
     used += newly.count() as i64;
     count_in(&mut *connection, portfolio_id, &phones[..granted]).await?;
     let next_room_at = if granted < phones.len() {
@@ -358,13 +360,22 @@ mod tests {
 
     #[test]
     fn whoever_counts_already_takes_no_room() {
-        let phones: Vec<CanonicalPhone> = ["+5531980000001", "+5531980000002", "+5531980000003", "+5531980000004"]
-            .map(|phone| phone.parse().expect("a mobile number"))
-            .into();
+        let phones: Vec<CanonicalPhone> = [
+            "+5531980000001",
+            "+5531980000002",
+            "+5531980000003",
+            "+5531980000004",
+        ]
+        .map(|phone| phone.parse().expect("a mobile number"))
+        .into();
         let counted = HashSet::from(["+5531980000001".to_owned(), "+5531980000003".to_owned()]);
         assert_eq!(prefix(&phones, &counted, 2), 4);
         assert_eq!(prefix(&phones, &counted, 1), 3);
-        assert_eq!(prefix(&phones, &counted, 0), 1, "it stops at the first that does not fit");
+        assert_eq!(
+            prefix(&phones, &counted, 0),
+            1,
+            "it stops at the first that does not fit"
+        );
         assert_eq!(prefix(&phones, &counted, -5), 1, "a lowered limit");
         assert_eq!(prefix(&phones, &HashSet::new(), 0), 0);
     }

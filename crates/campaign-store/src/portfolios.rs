@@ -22,7 +22,10 @@ pub struct Portfolio {
 impl Portfolio {
     /// The limit that holds: the lower one.
     pub fn limit(&self) -> Option<i64> {
-        [self.messaging_limit, self.reported_limit].into_iter().flatten().min()
+        [self.messaging_limit, self.reported_limit]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -36,7 +39,9 @@ pub async fn get(connection: &mut Connection, portfolio_id: &str) -> Result<Port
     .bind(portfolio_id)
     .fetch_optional(connection)
     .await?;
-    let Some(row) = row else { return Ok(Portfolio::default()) };
+    let Some(row) = row else {
+        return Ok(Portfolio::default());
+    };
     Ok(Portfolio {
         messaging_limit: row.try_get("messaging_limit")?,
         reported_limit: row.try_get("reported_limit")?,

@@ -138,7 +138,14 @@ mod tests {
         assert_eq!(read(json!("STANDARD")), Some(80));
         assert_eq!(read(json!(500)), Some(500));
         assert_eq!(read(json!("120")), Some(120));
-        for nothing in [json!(null), json!({}), json!({"level": "NOT_APPLICABLE"}), json!(0), json!([1]), json!(-3)] {
+        for nothing in [
+            json!(null),
+            json!({}),
+            json!({"level": "NOT_APPLICABLE"}),
+            json!(0),
+            json!([1]),
+            json!(-3),
+        ] {
             assert_eq!(read(nothing.clone()), None, "{nothing}");
         }
     }
@@ -162,7 +169,14 @@ mod tests {
             assert_eq!(read(form.clone()), Some(MessagingLimit::People(people)), "{form}");
         }
         assert_eq!(read(json!("TIER_UNLIMITED")), Some(MessagingLimit::Unlimited));
-        for nothing in [json!(null), json!(""), json!("TIER_NOT_SET"), json!("K"), json!(0), json!("99999999999999999K")] {
+        for nothing in [
+            json!(null),
+            json!(""),
+            json!("TIER_NOT_SET"),
+            json!("K"),
+            json!(0),
+            json!("99999999999999999K"),
+        ] {
             assert_eq!(read(nothing.clone()), None, "{nothing}");
         }
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 const RATE: u32 = 200;
 
 async fn pace(ground: &Ground) -> f64 {
-    let pace = Pace::of(&ground.streams, &ground.lane).await.expect("Redis answers");
+    let pace = Pace::of(&ground.streams, &ground.lane)
+        .await
+        .expect("Redis answers");
     pace.pace_per_second.expect("the lane is built")
 }
 
@@ -101,18 +103,39 @@ async fn a_lane_climbs_back_to_its_rate_and_no_further() {
     let ground = Ground::with_rate(RATE).await;
     ground.open_with(1, 400).await;
     let mut member = ground.member().await;
-    for (ago, least, most) in [(1, 100.0, 100.5), (4, 101.0, 102.0), (10, 119.0, 122.0), (3_600, 199.9, 200.1)] {
+    for (ago, least, most) in [
+        (1, 100.0, 100.5),
+        (4, 101.0, 102.0),
+        (10, 119.0, 122.0),
+        (3_600, 199.9, 200.1),
+    ] {
         slowed(&ground, 100.0, Duration::from_secs(ago)).await;
         let pace = pace(&ground).await;
         assert!((least..=most).contains(&pace), "after {ago} s: {pace}");
     }
     slowed(&ground, 5_000.0, Duration::from_secs(3_600)).await;
     // The bucket shows what the script makes of it: one token, and 10 ms of the pace.
-    let _: i64 = raw(&ground.redis, &["HSET", &ground.keys.header(), "refilled_us", "0"]).await;
-    assert_eq!(member.take(100).await.0.len(), 3, "one, and 10 ms of 200 a second");
+    let _: i64 = raw(
+        &ground.redis,
+        &["HSET", &ground.keys.header(), "refilled_us", "0"],
+    )
+    .await;
+    assert_eq!(
+        member.take(100).await.0.len(),
+        3,
+        "one, and 10 ms of 200 a second"
+    );
     slowed(&ground, 100.0, Duration::ZERO).await;
-    let _: i64 = raw(&ground.redis, &["HSET", &ground.keys.header(), "refilled_us", "0"]).await;
-    assert_eq!(member.take(100).await.0.len(), 2, "one, and 10 ms of 100 a second");
+    let _: i64 = raw(
+        &ground.redis,
+        &["HSET", &ground.keys.header(), "refilled_us", "0"],
+    )
+    .await;
+    assert_eq!(
+        member.take(100).await.0.len(),
+        2,
+        "one, and 10 ms of 100 a second"
+    );
 }
 
 #[tokio::test]
@@ -133,13 +156,19 @@ async fn slow_answers_alone_slow_the_lane_gently() {
     let mut member = ground.member().await;
     let mut settle = async |took: Duration| {
         let entry = member.take_all(1).await.remove(0);
-        member.lane.observe(Answers { count: 100, took: took * 100 });
+        member.lane.observe(Answers {
+            count: 100,
+            took: took * 100,
+        });
         member.settle(&[accepted(campaign, entry.id)]).await;
     };
     settle(Duration::from_millis(100)).await;
     settle(Duration::from_millis(400)).await;
     let unmoved = pace(&ground).await;
-    assert!((unmoved - 200.0).abs() < 0.1, "not far above what is usual: {unmoved}");
+    assert!(
+        (unmoved - 200.0).abs() < 0.1,
+        "not far above what is usual: {unmoved}"
+    );
     settle(Duration::from_secs(2)).await;
     settle(Duration::from_secs(2)).await;
     let slower = pace(&ground).await;

@@ -113,7 +113,13 @@ pub(crate) async fn run(context: &Context, command: AccountCommand) -> Result<()
                         cell(people),
                     ]
                 });
-                let heads = ["Id", "Name", "WhatsApp Business Account", "Portfolio", "People in 24 h"];
+                let heads = [
+                    "Id",
+                    "Name",
+                    "WhatsApp Business Account",
+                    "Portfolio",
+                    "People in 24 h",
+                ];
                 output.table(&heads, rows)
             })
         }
@@ -136,7 +142,12 @@ pub(crate) async fn run(context: &Context, command: AccountCommand) -> Result<()
             let (id, body) = changes(args);
             let answer = context.api.patch(&["v1", "accounts", &id], &body).await?;
             context.output.answer(&answer, |_, account: Account| {
-                format!("{} ({}): {} people in 24 h", account.name, account.id, people(&account))
+                format!(
+                    "{} ({}): {} people in 24 h",
+                    account.name,
+                    account.id,
+                    people(&account)
+                )
             })
         }
     }

@@ -84,7 +84,10 @@ pub(crate) async fn run(context: &Context, args: &QueuesArgs) -> Result<(), Fail
 /// A row for each campaign of the lane, at least one.
 fn lane_rows(lane: Lane) -> Vec<Vec<comfy_table::Cell>> {
     let state = if lane.verified { "active" } else { "unverified" };
-    let pace = lane.pace_per_second.map(|pace| format!("{pace:.0}")).unwrap_or_default();
+    let pace = lane
+        .pace_per_second
+        .map(|pace| format!("{pace:.0}"))
+        .unwrap_or_default();
     let mut head = vec![
         cell(lane.phone_number_id),
         status(state),

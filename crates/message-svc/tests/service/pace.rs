@@ -53,12 +53,20 @@ impl Mock {
 
     async fn limit(&self, throughput: u32) {
         let url = format!("http://{}/mock/numbers/{LANE}", self.addr);
-        let set = http().put(url).json(&json!({ "throughput": throughput })).send().await;
+        let set = http()
+            .put(url)
+            .json(&json!({ "throughput": throughput }))
+            .send()
+            .await;
         assert!(set.unwrap().status().is_success());
     }
 
     async fn get(&self, path: &str) -> Value {
-        let answer = http().get(format!("http://{}{path}", self.addr)).send().await.unwrap();
+        let answer = http()
+            .get(format!("http://{}{path}", self.addr))
+            .send()
+            .await
+            .unwrap();
         answer.json().await.unwrap()
     }
 
@@ -73,7 +81,9 @@ impl Mock {
     }
 
     async fn refused(&self) -> u64 {
-        self.get("/mock").await["numbers"][0]["rate_limited"].as_u64().unwrap()
+        self.get("/mock").await["numbers"][0]["rate_limited"]
+            .as_u64()
+            .unwrap()
     }
 
     /// Acceptances a second, over a while.
@@ -124,7 +134,10 @@ async fn a_halved_limit_is_found_within_ten_seconds_and_a_raised_one_again() {
     ];
     climbs_back(&mock).await;
     let busiest = mock.busiest_second().await;
-    assert!(busiest <= u64::from(RATE) * 105 / 100, "P5: {busiest} in one second");
+    assert!(
+        busiest <= u64::from(RATE) * 105 / 100,
+        "P5: {busiest} in one second"
+    );
 
     let mut seen = Vec::new();
     loop {
@@ -136,7 +149,10 @@ async fn a_halved_limit_is_found_within_ten_seconds_and_a_raised_one_again() {
         println!("halved: {found:.1}/s, {refused} refused within {FOUND_WITHIN:?}");
         let most = u64::from(HALVED) * FOUND_WITHIN.as_secs() * REFUSED_MAX_PERCENT / 100;
         assert!(refused <= most, "{refused} were refused");
-        assert!(found <= 1.05 * f64::from(HALVED), "{found} a second, at a limit of {HALVED}");
+        assert!(
+            found <= 1.05 * f64::from(HALVED),
+            "{found} a second, at a limit of {HALVED}"
+        );
         climbs_back(&mock).await;
         if found >= 0.95 * f64::from(HALVED) {
             break;
@@ -145,6 +161,9 @@ async fn a_halved_limit_is_found_within_ten_seconds_and_a_raised_one_again() {
         assert!(seen.len() < TRIES, "at a limit of {HALVED} a second: {seen:?}");
     }
     let busiest = mock.busiest_second().await;
-    assert!(busiest <= u64::from(RATE) * 105 / 100, "P5: {busiest} in one second");
+    assert!(
+        busiest <= u64::from(RATE) * 105 / 100,
+        "P5: {busiest} in one second"
+    );
     feeding.abort();
 }

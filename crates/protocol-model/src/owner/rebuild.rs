@@ -56,7 +56,9 @@ impl Owner {
                 env.redis.unverify(epoch)?;
                 rebuild.after_unverify()
             }
-            Next::CallFor(step) => self.call_for(env, epoch, step)?.map_or(Next::ReadWork, Next::CallFor),
+            Next::CallFor(step) => self
+                .call_for(env, epoch, step)?
+                .map_or(Next::ReadWork, Next::CallFor),
             Next::ReadWork => {
                 let outstanding = env
                     .postgres

@@ -10,9 +10,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use campaign_core::ids::AccountId;
 use campaign_runtime::{Json, Path, Query};
+use campaign_store::Connection;
 use campaign_store::accounts::{self, Account};
 use campaign_store::portfolios::{self, Portfolio};
-use campaign_store::Connection;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -194,7 +194,11 @@ async fn update(
     account.app_secret_secret = patch.app_secret_secret.apply_to(account.app_secret_secret);
     check(&account, &patch.messaging_limit)?;
     accounts::update(change.connection(), &account).await?;
-    if let Some(portfolio) = account.portfolio_id.as_ref().filter(|id| Some(*id) != portfolio_before.as_ref()) {
+    if let Some(portfolio) = account
+        .portfolio_id
+        .as_ref()
+        .filter(|id| Some(*id) != portfolio_before.as_ref())
+    {
         portfolios::recount(change.connection(), portfolio).await?;
     }
     decide_limit(change.connection(), &account, patch.messaging_limit).await?;
@@ -220,7 +224,9 @@ async fn view(connection: &mut Connection, account: Account) -> Result<AccountVi
 
 /// The limit is the portfolio's: all its accounts show the same.
 async fn decide_limit(connection: &mut Connection, account: &Account, limit: Edit<i64>) -> Result<(), Stop> {
-    let Some(portfolio) = &account.portfolio_id else { return Ok(()) };
+    let Some(portfolio) = &account.portfolio_id else {
+        return Ok(());
+    };
     let limit = match limit {
         Edit::Keep => return Ok(()),
         Edit::Remove => None,

@@ -265,13 +265,7 @@ fn check(faults: &mut Faults, display_number: &str, throughput_per_second: i32) 
     }
 }
 
-async fn finish(
-    api: &Api,
-    mut change: Change<'_>,
-    id: &LaneId,
-    action: &str,
-    status: StatusCode,
-) -> Answer {
+async fn finish(api: &Api, mut change: Change<'_>, id: &LaneId, action: &str, status: StatusCode) -> Answer {
     let shown = shown(api, &mut change, id).await?;
     change.record(action, &subject(id), to_value(&shown)).await?;
     change.commit(status, &shown).await

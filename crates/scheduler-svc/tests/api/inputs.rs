@@ -211,7 +211,11 @@ async fn a_messaging_limit_belongs_to_the_portfolio() {
     let patch = async |path: &str, body| scheduler.ask("admin", Method::PATCH, path, Some(body)).await;
     let alone = patch(&path, json!({"messaging_limit": 250})).await;
     assert_eq!(alone.fields(422), ["/messaging_limit"]);
-    let none = patch(&path, json!({"portfolio_id": "2729063490586005", "messaging_limit": 0})).await;
+    let none = patch(
+        &path,
+        json!({"portfolio_id": "2729063490586005", "messaging_limit": 0}),
+    )
+    .await;
     assert_eq!(none.fields(422), ["/messaging_limit"]);
     let limited = json!({"portfolio_id": "2729063490586005", "messaging_limit": 2000});
     let shown = patch(&path, limited).await.expect(200);
@@ -220,7 +224,10 @@ async fn a_messaging_limit_belongs_to_the_portfolio() {
         (&json!(2000), &json!(0))
     );
     let sister = json!({"waba_id": "102290129340399", "name": "Filial", "portfolio_id": "2729063490586005"});
-    let sister = scheduler.ask("admin", Method::POST, "/v1/accounts", Some(sister)).await.expect(201);
+    let sister = scheduler
+        .ask("admin", Method::POST, "/v1/accounts", Some(sister))
+        .await
+        .expect(201);
     assert_eq!(sister["messaging_limit"], 2000);
     let sister = format!("/v1/accounts/{}", sister["id"].as_str().unwrap());
     patch(&sister, json!({"messaging_limit": null})).await.expect(200);

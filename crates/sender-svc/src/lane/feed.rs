@@ -3,8 +3,8 @@
 use super::Lane;
 use super::apply::hold_contradiction;
 use super::error::LaneError;
-use super::limit;
 use super::keeper::{Keeper, Open};
+use super::limit;
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::QueuedMessage;
 use campaign_core::ids::{CampaignId, Generation, Seq};

@@ -89,7 +89,9 @@ async fn wait(
         tracing::warn!(campaign_id = %work.campaign, reason, "the campaign waits");
         metrics::counter!("messaging_limit_waits_total").increment(1);
     }
-    let soon = grant.next_room_at.and_then(|at| (at - chrono::Utc::now()).to_std().ok());
+    let soon = grant
+        .next_room_at
+        .and_then(|at| (at - chrono::Utc::now()).to_std().ok());
     open.waiting = Some(Waiting {
         looks_again_at: Instant::now() + soon.unwrap_or(LOOK_EVERY).min(LOOK_EVERY),
     });

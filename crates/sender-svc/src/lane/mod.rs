@@ -57,7 +57,10 @@ impl Lane {
 
     /// The portfolio that has a messaging limit, as of the keeper's last walk.
     pub(crate) fn limited_portfolio(&self) -> Option<String> {
-        self.limited.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.limited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set_limited_portfolio(&self, portfolio: Option<String>) {

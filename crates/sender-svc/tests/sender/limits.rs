@@ -21,7 +21,9 @@ const WINDOW: Duration = Duration::from_secs(8);
 const LATER: Duration = Duration::from_secs(90);
 
 fn other_lane() -> LaneId {
-    "106540352242923".parse().expect("the second number of the development data")
+    "106540352242923"
+        .parse()
+        .expect("the second number of the development data")
 }
 
 /// A stage whose portfolio may message so many people within [`WINDOW`].
@@ -29,9 +31,14 @@ async fn limited(customers: u32, limit: i64) -> Stage {
     let window = format!("--messaging-limit-window-ms={}", WINDOW.as_millis());
     let stage = Stage::start_with(customers, &[window]).await;
     let mut connection = stage.store.connection().await.expect("Postgres answers");
-    let mut account = accounts::list(&mut connection, None, 1).await.expect("accounts").remove(0);
+    let mut account = accounts::list(&mut connection, None, 1)
+        .await
+        .expect("accounts")
+        .remove(0);
     account.portfolio_id = Some(PORTFOLIO.to_owned());
-    accounts::update(&mut connection, &account).await.expect("changed");
+    accounts::update(&mut connection, &account)
+        .await
+        .expect("changed");
     drop(connection);
     set_limit(&stage, Some(limit)).await;
     stage
@@ -39,7 +46,9 @@ async fn limited(customers: u32, limit: i64) -> Stage {
 
 async fn set_limit(stage: &Stage, limit: Option<i64>) {
     let mut connection = stage.store.connection().await.expect("Postgres answers");
-    portfolios::set_limit(&mut connection, PORTFOLIO, limit).await.expect("set");
+    portfolios::set_limit(&mut connection, PORTFOLIO, limit)
+        .await
+        .expect("set");
 }
 
 async fn portfolio(stage: &Stage) -> Portfolio {
@@ -58,7 +67,9 @@ async fn waits(stage: &Stage, campaign: CampaignId) -> Hold {
 }
 
 fn log(members: &[&Member]) -> Vec<(Instant, String)> {
-    let logs = members.iter().map(|member| member.log.lock().expect("not poisoned").clone());
+    let logs = members
+        .iter()
+        .map(|member| member.log.lock().expect("not poisoned").clone());
     let mut log: Vec<_> = logs.flatten().collect();
     log.sort();
     log
@@ -118,7 +129,11 @@ async fn two_lanes_message_exactly_the_limit_and_the_rest_when_the_window_has_mo
         })
         .await;
     let hold = waits(&stage, all).await;
-    assert!(hold.reason.contains(PORTFOLIO) && hold.reason.contains("250 people"), "{}", hold.reason);
+    assert!(
+        hold.reason.contains(PORTFOLIO) && hold.reason.contains("250 people"),
+        "{}",
+        hold.reason
+    );
     assert!(hold.until.is_some(), "it says when it goes on");
     wait_for(SOON, "what was granted to be sent", async || {
         (people(&[&one, &other]).len() >= 250).then_some(())
@@ -129,7 +144,11 @@ async fn two_lanes_message_exactly_the_limit_and_the_rest_when_the_window_has_mo
 
     finished_later(&stage, all).await;
     finished_later(&stage, some).await;
-    assert_eq!(busiest_window(&[&one, &other]), 250, "and never more in any window");
+    assert_eq!(
+        busiest_window(&[&one, &other]),
+        250,
+        "and never more in any window"
+    );
     assert!(one.accepted_once() > 500);
     let mut connection = stage.store.connection().await.expect("Postgres answers");
     let left = holds::of_campaign(&mut connection, all).await.expect("read");
@@ -183,8 +202,12 @@ async fn a_crash_between_grant_and_feed_loses_no_place() {
         phones.map(|phone| phone.parse().expect("canonical")).collect()
     };
     let mut transaction = stage.store.begin().await.expect("Postgres answers");
-    portfolios::set_limit(&mut transaction, PORTFOLIO, Some(160)).await.expect("set");
-    let grant = messaging_limits::grant(&mut transaction, PORTFOLIO, &phones, WINDOW).await.expect("granted");
+    portfolios::set_limit(&mut transaction, PORTFOLIO, Some(160))
+        .await
+        .expect("set");
+    let grant = messaging_limits::grant(&mut transaction, PORTFOLIO, &phones, WINDOW)
+        .await
+        .expect("granted");
     transaction.commit().await.expect("committed");
     assert_eq!((grant.granted, grant.used), (150, 150));
     let member = Member::start(&stage.streams, |_| Act::Accept);

@@ -1,8 +1,8 @@
 //! A scripted member of a lane: it takes as fast as it may, and does with each message what the test says.
 
 use crate::stage::lane;
-use campaign_core::ids::LaneId;
 use campaign_core::contracts::{ErrorNote, MessageOutcome, Outcome, OutcomeSource};
+use campaign_core::ids::LaneId;
 use campaign_core::ids::{InstanceId, MessageKey, Seq};
 use campaign_core::message::MessageState;
 use campaign_streams::Streams;
