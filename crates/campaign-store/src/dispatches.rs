@@ -40,6 +40,7 @@ impl FromStr for Pass {
 
 /// Everything that the owner of a lane decides from, about one unfinished campaign.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Work {
     /// The campaign.
     pub campaign: CampaignId,

@@ -24,6 +24,9 @@ struct Slowed {
     slowed_us: f64,
 }
 
+/// A number in the header, if it is there.
+type Field = Option<f64>;
+
 /// As `pace_of` in `prelude.lua`.
 fn pace_of(rate: f64, slowed: Slowed, now_us: f64) -> f64 {
     let Some(base) = slowed.base else { return rate };
@@ -40,13 +43,9 @@ impl Pace {
         for field in ["rate", "pace", "slowed_us", "answer_us"] {
             pipe.cmd("HGET").arg(&header).arg(field);
         }
-        let (rate, base, slowed_us, answer_us, time): (
-            Option<f64>,
-            Option<f64>,
-            Option<f64>,
-            Option<f64>,
-            (u64, u64),
-        ) = pipe.cmd("TIME").query_async(&mut connection).await?;
+        let read: (Field, Field, Field, Field, (u64, u64)) =
+            pipe.cmd("TIME").query_async(&mut connection).await?;
+        let (rate, base, slowed_us, answer_us, time) = read;
         let now_us = (time.0 * 1_000_000 + time.1) as f64;
         let slowed = Slowed {
             base,
