@@ -67,7 +67,7 @@ async fn a_repeated_settle_slows_once() {
     let taken_us = take_at(&mut member).await;
     let steps = [Step::TooFast { taken_us }];
     member.settle(&steps).await;
-    slowed(&ground, 100.0, Duration::from_secs(3_600)).await;
+    slowed(&ground, 100.0, Duration::from_hours(1)).await;
     member.settle_again(&steps).await;
     let pace = pace(&ground).await;
     assert!((pace - 200.0).abs() < 0.1, "{pace}");
@@ -113,7 +113,7 @@ async fn a_lane_climbs_back_to_its_rate_and_no_further() {
         let pace = pace(&ground).await;
         assert!((least..=most).contains(&pace), "after {ago} s: {pace}");
     }
-    slowed(&ground, 5_000.0, Duration::from_secs(3_600)).await;
+    slowed(&ground, 5_000.0, Duration::from_hours(1)).await;
     // The bucket shows what the script makes of it: one token, and 10 ms of the pace.
     let _: i64 = raw(
         &ground.redis,

@@ -112,10 +112,10 @@ async fn climbs_back(mock: &Mock) {
     loop {
         let rate = mock.rate_over(Duration::from_secs(2)).await;
         if rate >= 0.95 * f64::from(RATE) {
-            println!("raised: {rate:.1}/s after {:?}", raised.elapsed());
+            eprintln!("raised: {rate:.1}/s after {:?}", raised.elapsed());
             return;
         }
-        assert!(raised.elapsed() < Duration::from_secs(60), "still at {rate}");
+        assert!(raised.elapsed() < Duration::from_mins(1), "still at {rate}");
     }
 }
 
@@ -143,10 +143,10 @@ async fn a_halved_limit_is_found_within_ten_seconds_and_a_raised_one_again() {
     loop {
         let refused_before = mock.refused().await;
         mock.limit(HALVED).await;
-        tokio::time::sleep(FOUND_WITHIN - MEASURED).await;
+        tokio::time::sleep(FOUND_WITHIN.saturating_sub(MEASURED)).await;
         let found = mock.rate_over(MEASURED).await;
         let refused = mock.refused().await - refused_before;
-        println!("halved: {found:.1}/s, {refused} refused within {FOUND_WITHIN:?}");
+        eprintln!("halved: {found:.1}/s, {refused} refused within {FOUND_WITHIN:?}");
         let most = u64::from(HALVED) * FOUND_WITHIN.as_secs() * REFUSED_MAX_PERCENT / 100;
         assert!(refused <= most, "{refused} were refused");
         assert!(
