@@ -1,5 +1,7 @@
 //! A number's real limit is found and followed, with few refusals, and P5 holds all the while.
 
+#![expect(clippy::print_stderr, reason = "what was measured is worth reading")]
+
 use crate::harness::{LANE, Owner, Service, http};
 use campaign_core::ids::CampaignId;
 use campaign_runtime::{Runtime, Shutdown};
