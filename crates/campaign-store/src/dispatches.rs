@@ -40,6 +40,7 @@ impl FromStr for Pass {
 
 /// Everything that the owner of a lane decides from, about one unfinished campaign.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Work {
     /// The campaign.
     pub campaign: CampaignId,
@@ -51,8 +52,10 @@ pub struct Work {
     pub expires_at: Option<DateTime<Utc>>,
     /// What becomes of uncertain messages.
     pub on_uncertain: OnUncertain,
-    /// Whether any hold stands, on it or on its lane.
+    /// Whether any hold stands, on it or on its lane, that keeps what is in the lane there.
     pub held: bool,
+    /// Whether it waits for its portfolio's messaging limit: nothing more is fed, what was fed goes on.
+    pub waits_for_limit: bool,
     /// Raised with everything that people decide.
     pub control_version: i64,
     /// Whether requests wait.
@@ -141,10 +144,12 @@ pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work
     let rows = sqlx::query(
         "-- dispatches.work
          SELECT campaigns.id, campaigns.status::text, priority::text, expires_at, on_uncertain::text, control_version,
-             EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = campaigns.id
+             EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = campaigns.id AND h.kind <> 'daily_limit'
                      AND (h.until IS NULL OR h.until > clock_timestamp()))
              OR EXISTS (SELECT 1 FROM lane_holds AS h WHERE h.lane = phone_number_id
                      AND (h.until IS NULL OR h.until > clock_timestamp())) AS held,
+             EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = campaigns.id AND h.kind = 'daily_limit')
+                 AS waits_for_limit,
              EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL)
                  AS requests_waiting,
              (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again, finished_at IS NOT NULL AS finished,
@@ -174,6 +179,7 @@ fn read_work(row: &PgRow) -> Result<Work> {
         expires_at: row.try_get("expires_at")?,
         on_uncertain: read::text(row, "on_uncertain")?,
         held: row.try_get("held")?,
+        waits_for_limit: row.try_get("waits_for_limit")?,
         control_version: row.try_get("control_version")?,
         requests_waiting: row.try_get("requests_waiting")?,
         next_again: row.try_get("next_again")?,

@@ -24,7 +24,7 @@ pub struct LaneStatus {
     pub lane: LaneId,
     /// The owner, if its lease runs.
     pub owner: Option<InstanceId>,
-    /// Messages a second, as configured now.
+    /// Messages a second: the lower of what is configured and what WhatsApp reported.
     pub throughput_per_second: i32,
     /// Whether anything may be sent from it.
     pub active: bool,
@@ -101,7 +101,7 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<LaneStatus>> {
     .await?;
     let rows = sqlx::query(
         "-- lanes.list
-         SELECT lane, throughput_per_second, active,
+         SELECT lane, LEAST(throughput_per_second, reported_throughput_per_second) AS throughput_per_second, active,
              CASE WHEN lease_until > clock_timestamp() THEN owner END AS owner
          FROM lanes JOIN phone_numbers ON phone_number_id = lane
          ORDER BY lane",

@@ -15,14 +15,26 @@ pub struct PhoneNumber {
     pub account_id: AccountId,
     /// The number as people read it.
     pub display_number: String,
-    /// Messages a second, over all replicas.
+    /// Messages a second, over all replicas, as people decided.
     pub throughput_per_second: i32,
+    /// The same, as WhatsApp reported it last. Not written by [`create`] and [`update`].
+    pub reported_throughput_per_second: Option<i32>,
     /// Whether campaigns may be sent from it.
     pub active: bool,
     /// When it was made known.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl PhoneNumber {
+    /// The ceiling that holds: the lower one.
+    pub fn ceiling_per_second(&self) -> i32 {
+        self.reported_throughput_per_second
+            .map_or(self.throughput_per_second, |reported| {
+                reported.min(self.throughput_per_second)
+            })
+    }
 }
 
 /// Most messages a second that a number may be given, as the table checks.
@@ -69,11 +81,30 @@ pub async fn update(connection: &mut Connection, number: &PhoneNumber) -> Result
     }
 }
 
+/// Records what WhatsApp reported of a number's throughput; none: it is not known.
+pub async fn report_throughput(
+    connection: &mut Connection,
+    id: &LaneId,
+    throughput_per_second: Option<i32>,
+) -> Result<()> {
+    sqlx::query(
+        "-- phone_numbers.report_throughput
+         UPDATE phone_numbers SET reported_throughput_per_second = $2, reported_at = now()
+         WHERE phone_number_id = $1",
+    )
+    .bind(id.as_str())
+    .bind(throughput_per_second)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// One number.
 pub async fn get(connection: &mut Connection, id: &LaneId) -> Result<PhoneNumber> {
     let row = sqlx::query(
         "-- phone_numbers.get
-         SELECT phone_number_id, account_id, display_number, throughput_per_second, active, created_at, updated_at
+         SELECT phone_number_id, account_id, display_number, throughput_per_second, reported_throughput_per_second,
+             active, created_at, updated_at
          FROM phone_numbers WHERE phone_number_id = $1",
     )
     .bind(id.as_str())
@@ -91,7 +122,8 @@ pub async fn list(
 ) -> Result<Vec<PhoneNumber>> {
     let rows = sqlx::query(
         "-- phone_numbers.list
-         SELECT phone_number_id, account_id, display_number, throughput_per_second, active, created_at, updated_at
+         SELECT phone_number_id, account_id, display_number, throughput_per_second, reported_throughput_per_second,
+             active, created_at, updated_at
          FROM phone_numbers WHERE ($1::text IS NULL OR phone_number_id > $1)
          ORDER BY phone_number_id LIMIT $2",
     )
@@ -108,6 +140,7 @@ fn from_row(row: &PgRow) -> Result<PhoneNumber> {
         account_id: AccountId(row.try_get("account_id")?),
         display_number: row.try_get("display_number")?,
         throughput_per_second: row.try_get("throughput_per_second")?,
+        reported_throughput_per_second: row.try_get("reported_throughput_per_second")?,
         active: row.try_get("active")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,

@@ -38,10 +38,10 @@ pub struct RolePassword<'a> {
 const SCHEDULER: &[&str] = &[
     "SELECT ON _sqlx_migrations, business_accounts, templates, phone_numbers, campaigns, campaign_changes, \
      campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins, \
-     dispatches, messages, campaign_counters",
-    "INSERT ON business_accounts, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
+     dispatches, messages, campaign_counters, portfolios, portfolio_usage",
+    "INSERT ON business_accounts, portfolios, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
      lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins",
-    "UPDATE ON business_accounts, phone_numbers, campaigns",
+    "UPDATE ON business_accounts, phone_numbers, campaigns, portfolios",
     "UPDATE (status, updated_at) ON templates",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (revoked_at) ON api_keys",
@@ -55,16 +55,18 @@ const SCHEDULER: &[&str] = &[
 const SENDER: &[&str] = &[
     "SELECT ON _sqlx_migrations, templates, phone_numbers, campaigns, campaign_holds, lane_holds, requests, \
      suppressions, opt_ins, sender_instances, lanes, lane_members, dispatches, messages, again, \
-     campaign_counters",
+     campaign_counters, portfolios, portfolio_usage, portfolio_recipients",
+    "SELECT (id, portfolio_id) ON business_accounts",
     "INSERT ON campaign_changes, campaign_holds, lane_holds, suppressions, opt_ins, sender_instances, lanes, \
-     lane_members, dispatches, messages, again, campaign_counters",
-    "UPDATE ON sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
+     lane_members, dispatches, messages, again, campaign_counters, portfolio_usage, portfolio_recipients",
+    "UPDATE ON sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters, \
+     portfolio_usage, portfolio_recipients",
     "UPDATE (status, status_reason, started_at, finished_at, control_version, updated_at) ON campaigns",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (applied_at, affected, left_out, left_out_until) ON requests",
     "UPDATE (created_at) ON suppressions",
     "UPDATE (at) ON opt_ins",
-    "DELETE ON campaign_holds, suppressions, sender_instances, lane_members, again",
+    "DELETE ON campaign_holds, suppressions, sender_instances, lane_members, again, portfolio_recipients",
 ];
 
 impl RoleOf {

@@ -3,7 +3,7 @@
 use crate::counters::CounterDelta;
 use crate::dispatches::{self, Pass};
 use crate::messages::{self, LockedRow};
-use crate::{Connection, Result, counters};
+use crate::{Connection, Result, counters, messaging_limits};
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_core::message::MessageState;
 use chrono::{DateTime, Utc};
@@ -201,7 +201,9 @@ pub async fn mark_uncertain(
         })
         .collect();
     note(&mut *connection, campaign, &again).await?;
-    counters::apply(connection, campaign, &delta).await?;
+    counters::apply(&mut *connection, campaign, &delta).await?;
+    let maybe_sent: Vec<_> = rows.iter().map(|locked| (campaign, locked.seq.0)).collect();
+    messaging_limits::accepted(connection, &maybe_sent).await?;
     Ok(rows.len())
 }
 

@@ -1,5 +1,6 @@
 //! How much lies in each queue, and how old the oldest of it is: for people and for autoscaling.
 
+use crate::lane::Pace;
 use crate::{Result, StreamId, Streams};
 use campaign_core::contracts::{
     CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM, SCHEDULER_STREAM, SENDER_STREAM,
@@ -20,7 +21,7 @@ pub struct StreamDepth {
 }
 
 /// One lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LaneDepth {
     /// The number.
     pub lane: LaneId,
@@ -32,6 +33,9 @@ pub struct LaneDepth {
     pub outcomes: u64,
     /// Age of the oldest of them, in milliseconds by Redis's clock; none when there are none.
     pub oldest_outcome_age_ms: Option<u64>,
+    /// How fast it goes.
+    #[serde(flatten)]
+    pub pace: Pace,
     /// Messages fed and not settled, by campaign.
     pub campaigns: Vec<CampaignDepth>,
 }
@@ -111,6 +115,7 @@ pub async fn of_lanes(streams: &Streams) -> Result<Vec<LaneDepth>> {
 async fn of_lane(streams: &Streams, lane: &LaneId) -> Result<LaneDepth> {
     let keys = streams.keys().lane(lane);
     let (outcomes, oldest_outcome_age_ms) = of_key(streams, &keys.outcomes()).await?;
+    let pace = Pace::of(streams, lane).await?;
     let mut connection = streams.pooled().await?;
     let (identity, members, running): (Option<String>, u64, Vec<String>) = redis::pipe()
         .cmd("HGET")
@@ -145,6 +150,7 @@ async fn of_lane(streams: &Streams, lane: &LaneId) -> Result<LaneDepth> {
         members,
         outcomes,
         oldest_outcome_age_ms,
+        pace,
         campaigns,
     })
 }

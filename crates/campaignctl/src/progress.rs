@@ -44,11 +44,17 @@ pub(crate) struct Hold {
     pub(crate) scope: String,
     pub(crate) kind: String,
     pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Display for Hold {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} ({}): {}", self.kind, self.scope, self.reason)
+        write!(formatter, "{} ({}): {}", self.kind, self.scope, self.reason)?;
+        match self.until {
+            Some(until) => write!(formatter, ", until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! | refused for good | leaves, FAILED (and suppressed, where the person said so) | yes | – |
 //! | refused for now | parked; DEFERRED if the wait is over a minute; FAILED after the last attempt | yes | – |
 //! | … while everything is refused | parked | no | – |
-//! | too fast | parked, and the lane pauses | no | – |
+//! | too fast | parked, and the lane goes on slower | no | – |
 //! | the account, number or template is at fault | parked for a second, and the owner is told | no | – |
 //! | never written | parked, due at once | no | returned |
 //! | unknown | leaves, UNCERTAIN | yes | – |

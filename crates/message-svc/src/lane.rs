@@ -19,7 +19,7 @@ pub(crate) struct Lane {
     /// Where steps are handed in.
     pub(crate) desk: Desk,
     pub(crate) breaker: Breaker,
-    pub(crate) pacing: Pacing,
+    pub(crate) pacing: Arc<Pacing>,
     pub(crate) troubles: Troubles,
 }
 
@@ -30,6 +30,7 @@ impl Lane {
         flight: Arc<Flight>,
         progress: Arc<Progress>,
         desk: Desk,
+        pacing: Arc<Pacing>,
     ) -> Self {
         Self {
             id,
@@ -38,7 +39,7 @@ impl Lane {
             progress,
             desk,
             breaker: Breaker::default(),
-            pacing: Pacing::default(),
+            pacing,
             troubles: Troubles::default(),
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::flight::Flight;
 use crate::lane::Lane;
+use crate::pacing::Pacing;
 use crate::progress::Progress;
 use crate::service::Service;
 use crate::settle::{Settler, SideDesk};
@@ -146,6 +147,7 @@ fn start_once(service: &Arc<Service>, id: LaneId) -> anyhow::Result<()> {
     }
     let progress = Arc::new(Progress::new(Instant::now()));
     let flight = Arc::new(Flight::default());
+    let pacing = Arc::new(Pacing::default());
     let member = || LaneMember::new(&service.streams, id.clone(), service.instance);
     let (desk, settler) = Settler::new(
         member()?,
@@ -153,6 +155,7 @@ fn start_once(service: &Arc<Service>, id: LaneId) -> anyhow::Result<()> {
         service.settle_interval,
         Arc::clone(&flight),
         Arc::clone(&progress),
+        Arc::clone(&pacing),
     );
     let taker = member()?;
     let known = Known {
@@ -160,7 +163,7 @@ fn start_once(service: &Arc<Service>, id: LaneId) -> anyhow::Result<()> {
         desk: desk.aside(),
     };
     service.lanes.lock().insert(id.clone(), known);
-    let lane = Arc::new(Lane::new(id, Arc::clone(service), flight, progress, desk));
+    let lane = Arc::new(Lane::new(id, Arc::clone(service), flight, progress, desk, pacing));
     service.spawner.spawn("settler", settler.run());
     service.spawner.spawn("lane", Worker::new(lane, taker).run());
     Ok(())

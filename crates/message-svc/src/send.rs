@@ -90,10 +90,12 @@ async fn conclude(lane: &Lane, entry: &TakenEntry, template: Option<Prepared>, t
     attempt.at = Utc::now();
     attempt.is_spared = lane.breaker.is_open();
     log_end(&attempt, &end, started.elapsed());
-    if let SendOutcome::NotSent { reason } = &end {
-        lane.progress.not_sent(reason);
+    match &end {
+        SendOutcome::NotSent { reason } => lane.progress.not_sent(reason),
+        SendOutcome::Accepted { .. } => lane.pacing.answered(started.elapsed()),
+        SendOutcome::Refused(..) | SendOutcome::Unknown { .. } => {}
     }
-    heed(lane, classify(&attempt, &message.phone, end))
+    heed(lane, entry.taken_us, classify(&attempt, &message.phone, end))
 }
 
 /// A message that is not written.
@@ -183,7 +185,7 @@ fn prepare<'a>(
 }
 
 /// Draws from a message's end what it means for its lane, and completes its steps.
-fn heed(lane: &Lane, verdict: Verdict) -> Vec<Step> {
+fn heed(lane: &Lane, taken_us: i64, verdict: Verdict) -> Vec<Step> {
     let Verdict {
         class,
         mut steps,
@@ -208,10 +210,8 @@ fn heed(lane: &Lane, verdict: Verdict) -> Vec<Step> {
     }
     match signal {
         Signal::TooFast => {
-            if let Some(pause) = lane.pacing.refused(now) {
-                tracing::warn!(lane = %lane.id, pause_ms = pause.as_millis() as u64, "too fast: the lane pauses");
-                steps.push(Step::Slow { pause });
-            }
+            tracing::debug!(lane = %lane.id, "too fast: the lane goes on slower");
+            steps.push(Step::TooFast { taken_us });
         }
         Signal::Trouble(trouble) => {
             if lane.troubles.is_news(trouble.scope, now) {

@@ -7,6 +7,7 @@
 use crate::flight::{EntryKey, Flight};
 use crate::kept::Kept;
 use crate::measures;
+use crate::pacing::Pacing;
 use crate::progress::Progress;
 use crate::service::OUTCOMES_MAX;
 use campaign_core::contracts::Outcome;
@@ -143,6 +144,7 @@ pub(crate) struct Settler {
     interval: Duration,
     flight: Arc<Flight>,
     progress: Arc<Progress>,
+    pacing: Arc<Pacing>,
     kept: Kept,
     /// The identity of the last join; empty before the first.
     joined: String,
@@ -157,6 +159,7 @@ impl Settler {
         interval: Duration,
         flight: Arc<Flight>,
         progress: Arc<Progress>,
+        pacing: Arc<Pacing>,
     ) -> (Desk, Self) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
         let standing = Arc::new(Standing::default());
@@ -172,6 +175,7 @@ impl Settler {
             interval,
             flight,
             progress,
+            pacing,
             kept: Kept::default(),
             joined: String::new(),
             outcomes: 0,
@@ -271,6 +275,7 @@ impl Settler {
     async fn settle(&mut self, steps: Vec<Step>) -> Settled {
         let mut again_after = AGAIN_AFTER;
         let mut repeated = false;
+        self.member.observe(self.pacing.drain());
         loop {
             let was_member = self.standing.is_member.load(Ordering::Acquire);
             let started = Instant::now();
@@ -330,6 +335,6 @@ fn entry_of(step: &Step) -> Option<EntryKey> {
         Step::Accepted { campaign, id, .. }
         | Step::Settled { campaign, id, .. }
         | Step::Parked { campaign, id, .. } => Some((*campaign, *id)),
-        Step::Event { .. } | Step::Refund { .. } | Step::Slow { .. } => None,
+        Step::Event { .. } | Step::Refund { .. } | Step::Slow { .. } | Step::TooFast { .. } => None,
     }
 }

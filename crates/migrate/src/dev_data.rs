@@ -82,6 +82,7 @@ async fn ensure_phone_number(
         account_id,
         display_number: display_number.to_owned(),
         throughput_per_second,
+        reported_throughput_per_second: None,
         active: true,
         created_at: Utc::now(),
         updated_at: Utc::now(),

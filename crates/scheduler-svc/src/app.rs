@@ -2,6 +2,7 @@
 
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::limits::LimitSync;
 use crate::queue_metrics;
 use crate::streams::Queues;
 use crate::ticks::{self, LastTick};
@@ -60,6 +61,16 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
             waker.listen(streams, Audience::Schedulers, stopping).await;
             Ok(())
         });
+    }
+
+    if let (Some(whatsapp), 1..) = (config.whatsapp().map_err(wrong)?, config.limit_sync_seconds) {
+        let sync = LimitSync {
+            store: store.clone(),
+            queues: queues.clone(),
+            whatsapp,
+            every: Duration::from_secs(config.limit_sync_seconds),
+        };
+        runtime.spawn("limit-sync", sync.run(runtime.shutdown.clone()));
     }
 
     let control_wait = Duration::from_millis(config.control_wait_ms);

@@ -13,6 +13,7 @@ pub mod api;
 pub mod app;
 pub mod config;
 pub mod due;
+mod limits;
 mod queue_metrics;
 pub mod streams;
 mod ticks;

@@ -43,6 +43,13 @@ fn show_lane(depth: &LaneDepth) {
     gauge!("lane_campaigns", "lane" => lane()).set(depth.campaigns.len() as f64);
     gauge!("lane_outstanding_messages", "lane" => lane()).set(outstanding as f64);
     gauge!("lane_parked_messages", "lane" => lane()).set(parked as f64);
+    if let (Some(rate), Some(pace)) = (depth.pace.rate_per_second, depth.pace.pace_per_second) {
+        gauge!("lane_rate_per_second", "lane" => lane()).set(rate);
+        gauge!("lane_pace_per_second", "lane" => lane()).set(pace);
+    }
+    if let Some(answer_ms) = depth.pace.answer_ms {
+        gauge!("lane_answer_seconds", "lane" => lane()).set(seconds(Some(answer_ms)));
+    }
     gauge!("lane_outcomes", "lane" => lane()).set(depth.outcomes as f64);
     gauge!("lane_oldest_outcome_age_seconds", "lane" => lane()).set(seconds(depth.oldest_outcome_age_ms));
 }

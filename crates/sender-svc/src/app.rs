@@ -38,6 +38,7 @@ pub(crate) struct Sender {
     pub(crate) reclaim_idle: Duration,
     pub(crate) grace: Duration,
     pub(crate) feed_window: u32,
+    pub(crate) messaging_limit_window: Duration,
     pub(crate) erp_page_size: u16,
 }
 
@@ -57,6 +58,7 @@ impl Sender {
             reclaim_idle: config.reclaim_idle(),
             grace: config.grace(),
             feed_window: config.feed_window,
+            messaging_limit_window: config.messaging_limit_window(),
             erp_page_size: config.erp_page_size,
         })
     }

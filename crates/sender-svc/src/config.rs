@@ -79,6 +79,11 @@ pub struct Config {
     /// Milliseconds that evidence of an uncertain message is waited for
     #[arg(long, env = "GRACE_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
     grace_ms: u64,
+
+    /// Milliseconds that a person counts towards a portfolio's messaging limit: WhatsApp's 24 hours; only a test of the
+    /// limit has reason to shorten it
+    #[arg(long, env = "MESSAGING_LIMIT_WINDOW_MS", default_value_t = 86_400_000, value_parser = clap::value_parser!(u64).range(1_000..=86_400_000))]
+    messaging_limit_window_ms: u64,
 }
 
 impl Config {
@@ -112,6 +117,10 @@ impl Config {
 
     pub(crate) fn reclaim_idle(&self) -> Duration {
         Duration::from_millis(self.reclaim_idle_ms)
+    }
+
+    pub(crate) fn messaging_limit_window(&self) -> Duration {
+        Duration::from_millis(self.messaging_limit_window_ms)
     }
 
     pub(crate) fn grace(&self) -> Duration {

@@ -69,8 +69,8 @@ pub enum SendOutcome {
 /// A client for any number of phone numbers; cheap to clone, shares its connections.
 #[derive(Clone, Debug)]
 pub struct CloudApi {
-    http: reqwest::Client,
-    routes: Arc<Routes>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) routes: Arc<Routes>,
     write_timeout: Duration,
     answer_timeout: Duration,
 }

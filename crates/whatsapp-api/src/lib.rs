@@ -7,12 +7,14 @@
 //! - [`send`]: the body of `POST /{version}/{phone_number_id}/messages` and its answer;
 //! - [`errors`]: what every error code means, and what to do about it, in one table;
 //! - [`client`]: sends one message and says what is *known* about the result;
+//! - [`limits`]: what a business phone number may do now;
 //! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it.
 
 pub mod client;
 mod client_config;
 pub mod errors;
 mod lenient;
+pub mod limits;
 mod request_check;
 pub mod send;
 pub mod signature;

@@ -81,6 +81,7 @@ pub(crate) async fn account(connection: &mut Connection) -> (AccountId, Template
         account_id: account.id,
         display_number: "+55 11 3000-0001".to_owned(),
         throughput_per_second: 80,
+        reported_throughput_per_second: None,
         active: true,
         created_at: noon(),
         updated_at: noon(),

@@ -24,6 +24,8 @@ pub struct LaneMember {
     roster: Roster,
     /// The number of the last settle.
     order: u64,
+    /// What the next settle says of WhatsApp's answers.
+    answers: Answers,
 }
 
 /// The campaigns of the lane, as of a version: a script must be told all its keys.
@@ -77,6 +79,8 @@ pub struct TakenEntry {
     pub attempt: i32,
     /// The recipient opted out since it was fed; its token was given back.
     pub opted_out: bool,
+    /// When it was taken, in microseconds since 1970 by Redis's clock; 0 if it was recovered.
+    pub taken_us: i64,
     /// What it says, or why it cannot be read.
     pub message: std::result::Result<QueuedMessage, String>,
 }
@@ -141,6 +145,20 @@ pub enum Step {
         /// How long.
         pause: Duration,
     },
+    /// WhatsApp refused a message because of the rate: the lane goes on slower, once for each burst.
+    TooFast {
+        /// When the message was taken ([`TakenEntry::taken_us`]).
+        taken_us: i64,
+    },
+}
+
+/// Answers of WhatsApp, and how long it took over them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// How many.
+    pub count: u64,
+    /// The time of all together.
+    pub took: Duration,
 }
 
 /// The answer to a settle.
@@ -169,6 +187,7 @@ impl LaneMember {
             instance,
             roster: Roster::default(),
             order: 0,
+            answers: Answers::default(),
         })
     }
 
@@ -256,15 +275,16 @@ impl LaneMember {
                 let wait_us = answer.number()?;
                 let wait = u64::try_from(wait_us)
                     .map_or(Wait::UntilWoken, |us| Wait::For(Duration::from_micros(us)));
-                let entries = answer
-                    .list()?
-                    .into_iter()
-                    .map(|entry| self.read_taken(entry))
-                    .collect::<Result<_>>()?;
+                let entries = answer.list()?;
                 let troubled = answer
                     .list()?
                     .into_iter()
                     .map(|trouble| self.read_trouble(trouble))
+                    .collect::<Result<_>>()?;
+                let taken_us = answer.number()?;
+                let entries = entries
+                    .into_iter()
+                    .map(|entry| self.read_taken(entry, taken_us))
                     .collect::<Result<_>>()?;
                 Ok(Take::Messages {
                     entries,
@@ -276,7 +296,7 @@ impl LaneMember {
         }
     }
 
-    fn read_taken(&self, value: Value) -> Result<TakenEntry> {
+    fn read_taken(&self, value: Value, taken_us: i64) -> Result<TakenEntry> {
         let mut parts = array(value, "taken entry")?.into_iter();
         let mut next = || parts.next().unwrap_or(Value::Nil);
         let campaign = self.campaign(number(next(), "campaign index")?)?;
@@ -298,6 +318,7 @@ impl LaneMember {
                 .map_err(|error| StreamsError::undecodable("entry id", error))?,
             attempt: attempt as i32,
             opted_out,
+            taken_us,
             message: QueuedMessage::from_fields(fields).map_err(|error| error.to_string()),
         })
     }
@@ -326,6 +347,11 @@ impl LaneMember {
         let template =
             serde_json::from_str(&template).map_err(|error| StreamsError::undecodable("snapshot", error))?;
         Ok(Some(Snapshot { template }))
+    }
+
+    /// What the next [`Self::settle`] says of WhatsApp's answers: an unusually long time slows the lane down.
+    pub fn observe(&mut self, answers: Answers) {
+        self.answers = answers;
     }
 
     /// Carries out all steps at once. `joined` is the identity that the caller joined on.
@@ -359,7 +385,9 @@ impl LaneMember {
             .arg(PARKED_CONSUMER)
             .arg(self.instance.to_string())
             .arg(joined)
-            .arg(self.order);
+            .arg(self.order)
+            .arg(self.answers.count)
+            .arg(self.answers.took.as_micros() as u64);
         for step in steps {
             let index = step
                 .campaign()
@@ -378,6 +406,7 @@ impl LaneMember {
             .map(|id| Ok(text(id, "outcome id")?.parse().ok()))
             .collect::<Result<_>>()?;
         let outcomes = answer.number()? as u64;
+        self.answers = Answers::default();
         Ok(Settled {
             identity,
             trusted,
@@ -394,7 +423,7 @@ impl Step {
             Self::Accepted { campaign, .. }
             | Self::Settled { campaign, .. }
             | Self::Parked { campaign, .. } => Some(*campaign),
-            Self::Event { .. } | Self::Refund { .. } | Self::Slow { .. } => None,
+            Self::Event { .. } | Self::Refund { .. } | Self::Slow { .. } | Self::TooFast { .. } => None,
         }
     }
 
@@ -404,7 +433,7 @@ impl Step {
             Self::Accepted { outcome, trace, .. }
             | Self::Settled { outcome, trace, .. }
             | Self::Event { outcome, trace } => Some((outcome, trace)),
-            Self::Parked { .. } | Self::Refund { .. } | Self::Slow { .. } => None,
+            Self::Parked { .. } | Self::Refund { .. } | Self::Slow { .. } | Self::TooFast { .. } => None,
         }
     }
 
@@ -428,6 +457,7 @@ impl Step {
                 pause.as_millis().to_string(),
                 String::new(),
             ),
+            Self::TooFast { taken_us } => ("too_fast", String::new(), taken_us.to_string(), String::new()),
         }
     }
 }

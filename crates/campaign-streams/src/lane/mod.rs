@@ -2,7 +2,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `{pn:X}:header` | hash | Redis identity, owner's epoch, rate, token bucket, virtual time, roster version |
+//! | `{pn:X}:header` | hash | Redis identity, owner's epoch, rate, pace, token bucket, virtual time, roster version |
 //! | `{pn:X}:members` | hash | instances that may take, with the identity they were admitted on |
 //! | `{pn:X}:running` | sorted set | campaigns by virtual time |
 //! | `{pn:X}:messages:<campaign>` | stream | messages fed and not settled, ids `<generation>-<seq>` |
@@ -21,13 +21,15 @@ mod member;
 mod opt_outs;
 mod outcomes;
 mod owner;
+mod pace;
 mod reporter;
 mod script;
 
-pub use member::{LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
+pub use member::{Answers, LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
 pub use opt_outs::{tell_optout, tell_optouts};
 pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
 pub use owner::{Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey};
+pub use pace::Pace;
 pub use reporter::OutcomeReporter;
 
 use crate::{Result, Streams};

@@ -18,11 +18,20 @@ scripts! { "":
     FEED = "scripts/feed.lua",
     OPEN = "scripts/open.lua",
     RECOVER = "scripts/recover.lua",
-    SETTLE = "scripts/settle.lua",
     SURVEY = "scripts/survey.lua",
     TAKE = "scripts/take.lua",
     VERIFY = "scripts/verify.lua",
 }
+
+/// `settle` has the lane's pace in front.
+pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        "#!lua\n",
+        include_str!("scripts/prelude.lua"),
+        include_str!("scripts/pace.lua"),
+        include_str!("scripts/settle.lua")
+    ))
+});
 
 // These free memory, read, or write a few bytes that people wait for: a pause, an opt-out.
 scripts! { " flags=allow-oom":

@@ -73,6 +73,10 @@ pub(crate) struct PhoneNumber {
     pub(crate) id: String,
     display_number: String,
     pub(crate) throughput_per_second: u32,
+    #[serde(default)]
+    reported_throughput_per_second: Option<u32>,
+    #[serde(default)]
+    pace_per_second: Option<f64>,
     active: bool,
     #[serde(default)]
     holds: Vec<Hold>,
@@ -87,7 +91,15 @@ pub(crate) async fn run(context: &Context, command: NumberCommand) -> Result<(),
             let answer = api.get(&path, &args.query()).await?;
             page::show(output, &answer, |output, items: Vec<PhoneNumber>| {
                 output.table(
-                    &["Id", "Number", "Messages/s#", "State", "Holds"],
+                    &[
+                        "Id",
+                        "Number",
+                        "Messages/s#",
+                        "Reported#",
+                        "Now#",
+                        "State",
+                        "Holds",
+                    ],
                     items.into_iter().map(row),
                 )
             })
@@ -163,10 +175,20 @@ fn holds(number: &PhoneNumber) -> String {
 
 fn row(number: PhoneNumber) -> Vec<comfy_table::Cell> {
     let (state, holds) = (state(&number), holds(&number));
+    let reported = number
+        .reported_throughput_per_second
+        .map(|reported| reported.to_string());
+    let reported = reported.unwrap_or_default();
+    let pace = number
+        .pace_per_second
+        .map(|pace| format!("{pace:.0}"))
+        .unwrap_or_default();
     vec![
         cell(number.id),
         cell(number.display_number),
         count(number.throughput_per_second.into()),
+        cell(reported),
+        cell(pace),
         status(state),
         cell(holds),
     ]

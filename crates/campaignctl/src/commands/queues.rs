@@ -35,6 +35,8 @@ struct Lane {
     members: i64,
     outcomes: i64,
     oldest_outcome_age_ms: Option<u64>,
+    #[serde(default)]
+    pace_per_second: Option<f64>,
     campaigns: Vec<CampaignQueue>,
 }
 
@@ -62,6 +64,7 @@ pub(crate) async fn run(context: &Context, args: &QueuesArgs) -> Result<(), Fail
                 &[
                     "Lane",
                     "State",
+                    "Messages/s#",
                     "Senders#",
                     "Outcomes#",
                     "Oldest#",
@@ -81,9 +84,14 @@ pub(crate) async fn run(context: &Context, args: &QueuesArgs) -> Result<(), Fail
 /// A row for each campaign of the lane, at least one.
 fn lane_rows(lane: Lane) -> Vec<Vec<comfy_table::Cell>> {
     let state = if lane.verified { "active" } else { "unverified" };
+    let pace = lane
+        .pace_per_second
+        .map(|pace| format!("{pace:.0}"))
+        .unwrap_or_default();
     let mut head = vec![
         cell(lane.phone_number_id),
         status(state),
+        cell(pace),
         number(lane.members),
         number(lane.outcomes),
         cell(age(lane.oldest_outcome_age_ms)),
@@ -93,7 +101,7 @@ fn lane_rows(lane: Lane) -> Vec<Vec<comfy_table::Cell>> {
         return vec![head];
     }
     let rows = lane.campaigns.into_iter().map(|campaign| {
-        let mut row = std::mem::replace(&mut head, (0..5).map(|_| cell("")).collect());
+        let mut row = std::mem::replace(&mut head, (0..6).map(|_| cell("")).collect());
         row.extend([
             cell(campaign.campaign),
             number(campaign.outstanding),
@@ -127,6 +135,7 @@ mod tests {
             members: 3,
             outcomes: 12,
             oldest_outcome_age_ms: Some(1_500),
+            pace_per_second: Some(102.8),
             campaigns: campaigns
                 .map(|(id, outstanding)| CampaignQueue {
                     campaign: Uuid::from_u128(id),
@@ -139,6 +148,7 @@ mod tests {
             &[
                 "Lane",
                 "State",
+                "Messages/s#",
                 "Senders#",
                 "Outcomes#",
                 "Oldest#",

@@ -77,7 +77,7 @@ impl WhatsApp {
     }
 }
 
-fn flags(addr: SocketAddr, timeout_ms: u64) -> [String; 7] {
+pub(crate) fn flags(addr: SocketAddr, timeout_ms: u64) -> [String; 7] {
     [
         format!("--whatsapp-base-url=http://{addr}"),
         "--whatsapp-access-token=t".to_owned(),

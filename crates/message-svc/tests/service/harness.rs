@@ -231,12 +231,53 @@ impl Owner {
         assert_eq!(fed.unwrap(), OwnerReply::Ok(Fed::Appended(last)));
     }
 
+    /// Feeds a campaign from a task of its own.
+    pub(crate) fn feeder(&self, campaign: CampaignId) -> Feeder {
+        Feeder {
+            hold: self.hold.clone(),
+            campaign,
+        }
+    }
+
     /// A look that reclaims nothing.
     pub(crate) async fn survey(&self, campaign: CampaignId) -> Survey {
         match self.hold.survey(campaign, Duration::from_hours(1)).await.unwrap() {
             OwnerReply::Ok(Some(survey)) => survey,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Keeps a campaign's first round supplied.
+pub(crate) struct Feeder {
+    hold: LaneOwner,
+    campaign: CampaignId,
+}
+
+impl Feeder {
+    /// Feeds from `next` on until about `window` are outstanding. Returns the seq that comes next.
+    pub(crate) async fn top_up(&self, next: i64, window: i64) -> i64 {
+        let survey = self.hold.survey(self.campaign, Duration::from_hours(1)).await;
+        let OwnerReply::Ok(Some(survey)) = survey.unwrap() else {
+            panic!("the lane has the campaign");
+        };
+        let room = window - survey.outstanding as i64;
+        if room <= 0 {
+            return next;
+        }
+        let id = |seq| StreamId::of_message(Generation(1), Seq(seq));
+        let entries: Vec<FeedEntry> = (next..next + room)
+            .map(|seq| FeedEntry {
+                id: id(seq),
+                message: queued(seq, vec!["Ana".to_owned()]),
+            })
+            .collect();
+        let fed = self
+            .hold
+            .feed(self.campaign, id(next - 1), Utc::now(), OPTOUTS_KEPT, &entries)
+            .await;
+        assert!(matches!(fed.unwrap(), OwnerReply::Ok(Fed::Appended(_))));
+        next + room
     }
 }
 

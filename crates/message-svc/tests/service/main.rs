@@ -8,6 +8,7 @@ mod harness;
 mod lanes;
 mod losses;
 mod numbers;
+mod pace;
 mod rate;
 mod webhook_load;
 mod webhook_misfits;

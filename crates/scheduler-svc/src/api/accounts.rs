@@ -10,7 +10,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use campaign_core::ids::AccountId;
 use campaign_runtime::{Json, Path, Query};
+use campaign_store::Connection;
 use campaign_store::accounts::{self, Account};
+use campaign_store::portfolios::{self, Portfolio};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +24,8 @@ use uuid::Uuid;
 const NAME_MAX_CHARS: usize = 200;
 /// Longest id of Meta's that is taken.
 const META_ID_MAX_DIGITS: usize = 32;
+/// Highest messaging limit that is counted: Meta's is 100,000, and then there is none.
+const MESSAGING_LIMIT_MAX: i64 = 1_000_000;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -42,12 +46,21 @@ pub(crate) struct AccountView {
     access_token_secret: Option<String>,
     /// Name of the secret that holds the app secret.
     app_secret_secret: Option<String>,
+    /// Unique people that the portfolio may message within 24 hours, over all its accounts, as people decided; null: no
+    /// limit.
+    messaging_limit: Option<i64>,
+    /// The same, as WhatsApp reported it last; the lower one holds.
+    reported_messaging_limit: Option<i64>,
+    /// People who count towards the limit that holds, as of the last message that was let through; null: there is none.
+    messaging_limit_used: Option<i64>,
+    /// When the limit has room again, if it was reached.
+    messaging_limit_room_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl From<Account> for AccountView {
-    fn from(account: Account) -> Self {
+impl AccountView {
+    fn new(account: Account, portfolio: &Portfolio) -> Self {
         Self {
             id: account.id.0,
             waba_id: account.waba_id,
@@ -55,6 +68,10 @@ impl From<Account> for AccountView {
             name: account.name,
             access_token_secret: account.access_token_secret,
             app_secret_secret: account.app_secret_secret,
+            messaging_limit: portfolio.messaging_limit,
+            reported_messaging_limit: portfolio.reported_limit,
+            messaging_limit_used: portfolio.limit().map(|_| portfolio.used),
+            messaging_limit_room_at: portfolio.next_room_at,
             created_at: account.created_at,
             updated_at: account.updated_at,
         }
@@ -74,6 +91,9 @@ pub(crate) struct NewAccount {
     access_token_secret: Option<String>,
     #[serde(default)]
     app_secret_secret: Option<String>,
+    /// Unique people that the portfolio may message within 24 hours; none: no limit. Needs a portfolio.
+    #[serde(default)]
+    messaging_limit: Option<i64>,
 }
 
 /// What changes; what is not given stays, `null` removes.
@@ -91,6 +111,10 @@ pub(crate) struct AccountPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     app_secret_secret: Edit<String>,
+    /// Unique people that the portfolio may message within 24 hours, over all its accounts; null: no limit.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    messaging_limit: Edit<i64>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -110,7 +134,11 @@ async fn list(_: Viewer, State(api): State<Api>, Query(query): Query<ListAccount
     let before = paging::position(query.cursor.as_deref())?;
     let mut connection = api.store.connection().await?;
     let rows = accounts::list(&mut connection, before, paging::one_more(limit)).await?;
-    ok(&paging::page(rows, limit, |row| row.id, AccountView::from))
+    let mut views = Vec::with_capacity(rows.len());
+    for row in rows {
+        views.push(view(&mut connection, row).await?);
+    }
+    ok(&paging::page(views, limit, |view| view.id, |view| view))
 }
 
 /// Shows an account.
@@ -118,7 +146,8 @@ async fn list(_: Viewer, State(api): State<Api>, Query(query): Query<ListAccount
     responses((status = 200, body = AccountView)))]
 async fn get(_: Viewer, State(api): State<Api>, Path(id): Path<AccountId>) -> Answer {
     let mut connection = api.store.connection().await?;
-    ok(&AccountView::from(accounts::get(&mut connection, id).await?))
+    let account = accounts::get(&mut connection, id).await?;
+    ok(&view(&mut connection, account).await?)
 }
 
 /// Makes an account known.
@@ -136,9 +165,11 @@ async fn create(Admin(caller): Admin, State(api): State<Api>, Json(new): Json<Ne
         created_at: Utc::now(),
         updated_at: Utc::now(),
     };
-    check(&account)?;
+    let limit = new.messaging_limit.map_or(Edit::Keep, Edit::Set);
+    check(&account, &limit)?;
     accounts::create(change.connection(), &account).await?;
-    let view = AccountView::from(accounts::get(change.connection(), account.id).await?);
+    decide_limit(change.connection(), &account, limit).await?;
+    let view = shown(&mut change, account.id).await?;
     change
         .record("account.create", &subject(account.id), to_value(&view))
         .await?;
@@ -156,21 +187,66 @@ async fn update(
 ) -> Answer {
     let mut change = Change::begin(&api, &caller).await?;
     let mut account = accounts::get(change.connection(), id).await?;
+    let portfolio_before = account.portfolio_id.clone();
     account.name = patch.name.unwrap_or(account.name);
     account.portfolio_id = patch.portfolio_id.apply_to(account.portfolio_id);
     account.access_token_secret = patch.access_token_secret.apply_to(account.access_token_secret);
     account.app_secret_secret = patch.app_secret_secret.apply_to(account.app_secret_secret);
-    check(&account)?;
+    check(&account, &patch.messaging_limit)?;
     accounts::update(change.connection(), &account).await?;
-    let view = AccountView::from(accounts::get(change.connection(), id).await?);
+    if let Some(portfolio) = account
+        .portfolio_id
+        .as_ref()
+        .filter(|id| Some(*id) != portfolio_before.as_ref())
+    {
+        portfolios::recount(change.connection(), portfolio).await?;
+    }
+    decide_limit(change.connection(), &account, patch.messaging_limit).await?;
+    let view = shown(&mut change, id).await?;
     change
         .record("account.update", &subject(id), to_value(&view))
         .await?;
     change.commit(StatusCode::OK, &view).await
 }
 
-fn check(account: &Account) -> Result<(), Stop> {
+async fn shown(change: &mut Change<'_>, id: AccountId) -> Result<AccountView, Stop> {
+    let account = accounts::get(change.connection(), id).await?;
+    view(change.connection(), account).await
+}
+
+async fn view(connection: &mut Connection, account: Account) -> Result<AccountView, Stop> {
+    let portfolio = match &account.portfolio_id {
+        Some(portfolio) => portfolios::get(connection, portfolio).await?,
+        None => Portfolio::default(),
+    };
+    Ok(AccountView::new(account, &portfolio))
+}
+
+/// The limit is the portfolio's: all its accounts show the same.
+async fn decide_limit(connection: &mut Connection, account: &Account, limit: Edit<i64>) -> Result<(), Stop> {
+    let Some(portfolio) = &account.portfolio_id else {
+        return Ok(());
+    };
+    let limit = match limit {
+        Edit::Keep => return Ok(()),
+        Edit::Remove => None,
+        Edit::Set(limit) => Some(limit),
+    };
+    Ok(portfolios::set_limit(connection, portfolio, limit).await?)
+}
+
+fn check(account: &Account, limit: &Edit<i64>) -> Result<(), Stop> {
     let mut faults = Faults::default();
+    if let Edit::Set(limit) = limit {
+        if !(1..=MESSAGING_LIMIT_MAX).contains(limit) {
+            let expected = format!("1 to {MESSAGING_LIMIT_MAX} people within 24 hours, or null for no limit");
+            faults.add("/messaging_limit", limit.to_string(), expected);
+        }
+        if account.portfolio_id.is_none() {
+            let expected = "a portfolio_id too: the limit belongs to the portfolio";
+            faults.add("/messaging_limit", "an account without a portfolio", expected);
+        }
+    }
     meta_id(&mut faults, "/waba_id", &account.waba_id);
     if let Some(portfolio) = &account.portfolio_id {
         meta_id(&mut faults, "/portfolio_id", portfolio);

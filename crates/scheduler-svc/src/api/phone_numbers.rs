@@ -14,6 +14,7 @@ use campaign_core::ids::{AccountId, LaneId};
 use campaign_runtime::{Json, Path, Problem, Query};
 use campaign_store::phone_numbers::{self, PhoneNumber, THROUGHPUT_MAX_PER_SECOND};
 use campaign_store::{Connection, StoreError, accounts, holds};
+use campaign_streams::lane::Pace;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -43,8 +44,13 @@ pub(crate) struct PhoneNumberView {
     account_id: Uuid,
     /// The number as people read it.
     display_number: String,
-    /// Messages a second, over all replicas.
+    /// Messages a second, over all replicas: the ceiling that people decided.
     throughput_per_second: i32,
+    /// The ceiling that WhatsApp reported last; the lower one holds.
+    reported_throughput_per_second: Option<i32>,
+    /// Messages a second that the lane hands out now: lower than the ceiling after WhatsApp found it too fast, or slow.
+    /// Null while the lane is not built, or Redis is away.
+    pace_per_second: Option<f64>,
     /// Whether campaigns may be sent from it.
     active: bool,
     /// What stops everything that is sent from it.
@@ -97,7 +103,7 @@ async fn list(_: Viewer, State(api): State<Api>, Query(query): Query<ListPhoneNu
     let rows = phone_numbers::list(&mut connection, after.as_ref(), paging::one_more(limit)).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in rows {
-        views.push(view(&mut connection, row).await?);
+        views.push(view(&api, &mut connection, row).await?);
     }
     ok(&paging::page(
         views,
@@ -113,7 +119,7 @@ async fn list(_: Viewer, State(api): State<Api>, Query(query): Query<ListPhoneNu
 async fn get(_: Viewer, State(api): State<Api>, Path(id): Path<LaneId>) -> Answer {
     let mut connection = api.store.connection().await?;
     let number = phone_numbers::get(&mut connection, &id).await?;
-    ok(&view(&mut connection, number).await?)
+    ok(&view(&api, &mut connection, number).await?)
 }
 
 /// Makes a phone number known.
@@ -146,12 +152,14 @@ async fn create(Admin(caller): Admin, State(api): State<Api>, Json(new): Json<Ne
         account_id,
         display_number: new.display_number.trim().to_owned(),
         throughput_per_second: throughput,
+        reported_throughput_per_second: None,
         active: true,
         created_at: Utc::now(),
         updated_at: Utc::now(),
     };
     phone_numbers::create(change.connection(), &number).await?;
     finish(
+        &api,
         change,
         &number.phone_number_id,
         "phone_number.create",
@@ -180,7 +188,7 @@ async fn update(
     check(&mut faults, &number.display_number, number.throughput_per_second);
     faults.finish()?;
     phone_numbers::update(change.connection(), &number).await?;
-    let answer = finish(change, &id, "phone_number.update", StatusCode::OK).await?;
+    let answer = finish(&api, change, &id, "phone_number.update", StatusCode::OK).await?;
     api.queues.wake_lane(&id).await;
     Ok(answer)
 }
@@ -209,7 +217,7 @@ async fn pause(
     change
         .record("phone_number.pause", &subject(&id), json!({ "reason": reason }))
         .await?;
-    let shown = shown(&mut change, &id).await?;
+    let shown = shown(&api, &mut change, &id).await?;
     let answer = change.commit(StatusCode::OK, &shown).await?;
     api.queues.wake_lane(&id).await;
     Ok(answer)
@@ -239,7 +247,7 @@ async fn resume(
     change
         .record("phone_number.resume", &subject(&id), json!({ "lifted": lifted }))
         .await?;
-    let shown = shown(&mut change, &id).await?;
+    let shown = shown(&api, &mut change, &id).await?;
     let answer = change.commit(StatusCode::OK, &shown).await?;
     api.queues.wake_lane(&id).await;
     Ok(answer)
@@ -257,24 +265,33 @@ fn check(faults: &mut Faults, display_number: &str, throughput_per_second: i32) 
     }
 }
 
-async fn finish(mut change: Change<'_>, id: &LaneId, action: &str, status: StatusCode) -> Answer {
-    let shown = shown(&mut change, id).await?;
+async fn finish(api: &Api, mut change: Change<'_>, id: &LaneId, action: &str, status: StatusCode) -> Answer {
+    let shown = shown(api, &mut change, id).await?;
     change.record(action, &subject(id), to_value(&shown)).await?;
     change.commit(status, &shown).await
 }
 
-async fn shown(change: &mut Change<'_>, id: &LaneId) -> Result<PhoneNumberView, Stop> {
+async fn shown(api: &Api, change: &mut Change<'_>, id: &LaneId) -> Result<PhoneNumberView, Stop> {
     let number = phone_numbers::get(change.connection(), id).await?;
-    view(change.connection(), number).await
+    view(api, change.connection(), number).await
 }
 
-async fn view(connection: &mut Connection, number: PhoneNumber) -> Result<PhoneNumberView, Stop> {
+async fn view(api: &Api, connection: &mut Connection, number: PhoneNumber) -> Result<PhoneNumberView, Stop> {
     let holds = holds::of_lane(connection, &number.phone_number_id).await?;
+    let pace = match Pace::of(api.queues.streams(), &number.phone_number_id).await {
+        Ok(pace) => pace.pace_per_second,
+        Err(error) => {
+            tracing::debug!(lane = %number.phone_number_id, %error, "the pace cannot be read");
+            None
+        }
+    };
     Ok(PhoneNumberView {
         phone_number_id: number.phone_number_id.into(),
         account_id: number.account_id.0,
         display_number: number.display_number,
         throughput_per_second: number.throughput_per_second,
+        reported_throughput_per_second: number.reported_throughput_per_second,
+        pace_per_second: pace,
         active: number.active,
         holds: holds.into_iter().map(HoldView::from).collect(),
         created_at: number.created_at,

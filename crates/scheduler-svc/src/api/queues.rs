@@ -65,6 +65,14 @@ pub(crate) struct LaneView {
     outcomes: u64,
     /// Age of the oldest of them; null when there are none.
     oldest_outcome_age_ms: Option<u64>,
+    /// The ceiling, in messages a second; null while the lane is not built.
+    rate_per_second: Option<f64>,
+    /// What it hands out now: less after WhatsApp found it too fast, or answered slowly.
+    pace_per_second: Option<f64>,
+    /// How long ago it last slowed down; null if it never did.
+    slowed_ago_ms: Option<u64>,
+    /// The smoothed time of WhatsApp's answers.
+    answer_ms: Option<u64>,
     /// Messages fed and not settled, by campaign.
     campaigns: Vec<CampaignQueueView>,
 }
@@ -92,6 +100,10 @@ impl From<LaneDepth> for LaneView {
             members: depth.members,
             outcomes: depth.outcomes,
             oldest_outcome_age_ms: depth.oldest_outcome_age_ms,
+            rate_per_second: depth.pace.rate_per_second,
+            pace_per_second: depth.pace.pace_per_second,
+            slowed_ago_ms: depth.pace.slowed_ago_ms,
+            answer_ms: depth.pace.answer_ms,
             campaigns: campaigns.collect(),
         }
     }

@@ -311,3 +311,39 @@ async fn templates_and_numbers_are_checked() {
     let twice = json!({"waba_id": "102290129340398", "name": "again"});
     post("/v1/accounts", twice).await.expect(409);
 }
+
+/// The messaging limit is the portfolio's, so that all its accounts show and change the same one.
+#[tokio::test]
+async fn a_messaging_limit_belongs_to_the_portfolio() {
+    let scheduler = Scheduler::start().await;
+    let account = scheduler.with_account().await;
+    let path = format!("/v1/accounts/{account}");
+    let patch = async |path: &str, body| scheduler.ask("admin", Method::PATCH, path, Some(body)).await;
+    let alone = patch(&path, json!({"messaging_limit": 250})).await;
+    assert_eq!(alone.fields(422), ["/messaging_limit"]);
+    let none = patch(
+        &path,
+        json!({"portfolio_id": "2729063490586005", "messaging_limit": 0}),
+    )
+    .await;
+    assert_eq!(none.fields(422), ["/messaging_limit"]);
+    let limited = json!({"portfolio_id": "2729063490586005", "messaging_limit": 2000});
+    let shown = patch(&path, limited).await.expect(200);
+    assert_eq!(
+        (&shown["messaging_limit"], &shown["messaging_limit_used"]),
+        (&json!(2000), &json!(0))
+    );
+    let sister = json!({"waba_id": "102290129340399", "name": "Filial", "portfolio_id": "2729063490586005"});
+    let sister = scheduler
+        .ask("admin", Method::POST, "/v1/accounts", Some(sister))
+        .await
+        .expect(201);
+    assert_eq!(sister["messaging_limit"], 2000);
+    let sister = format!("/v1/accounts/{}", sister["id"].as_str().unwrap());
+    patch(&sister, json!({"messaging_limit": null})).await.expect(200);
+    let shown = scheduler.get(&path).await.expect(200);
+    assert_eq!(
+        (&shown["messaging_limit"], &shown["messaging_limit_used"]),
+        (&json!(null), &json!(null))
+    );
+}

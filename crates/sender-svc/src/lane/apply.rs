@@ -12,6 +12,7 @@ use campaign_core::message::MessageState;
 use campaign_store::counters::CounterDelta;
 use campaign_store::lanes::LaneMembership;
 use campaign_store::messages::{self, LockedRow};
+use campaign_store::messaging_limits::{self, Position};
 use campaign_store::rounds::{self, Again, Why};
 use campaign_store::{Connection, commit, counters, holds, lanes};
 use campaign_streams::lane::OutcomeEntry;
@@ -42,6 +43,26 @@ struct Sorted<'a> {
     optouts: Vec<OptOut>,
 }
 
+/// What a batch means for the portfolio's messaging limit.
+#[derive(Default)]
+struct Counted {
+    /// Accepted, or possibly.
+    accepted: Vec<Position>,
+    /// Known not to be, and not to be sent.
+    unsent: Vec<Position>,
+}
+
+impl Counted {
+    fn moved(&mut self, message: Position, before: MessageState, after: MessageState) {
+        use MessageState::{Cancelled, Deferred, Failed, Pending, Skipped, Uncertain};
+        if after == Uncertain || after.is_accepted() && !before.is_accepted() {
+            self.accepted.push(message);
+        } else if matches!(before, Pending | Deferred) && matches!(after, Failed | Skipped | Cancelled) {
+            self.unsent.push(message);
+        }
+    }
+}
+
 /// Applies a batch. `complete_as_of`: when the read was sent that found there was no more than this.
 pub(crate) async fn batch(
     lane: &Lane,
@@ -59,10 +80,16 @@ pub(crate) async fn batch(
     for trouble in sorted.troubles {
         hold(lane, &mut transaction, trouble).await?;
     }
+    let mut counted = Counted::default();
     for (campaign, by_seq) in &sorted.messages {
-        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied).await?;
+        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied, &mut counted).await?;
         let stopped = stopped(&mut transaction, *campaign, by_seq).await?;
         sorted.optouts.extend(stopped);
+    }
+    if lane.limited_portfolio().is_some() {
+        messaging_limits::accepted(&mut transaction, &counted.accepted).await?;
+        let window = lane.sender.messaging_limit_window;
+        messaging_limits::unsent(&mut transaction, &counted.unsent, window).await?;
     }
     for (instance, joined) in sorted.members {
         if let Some(membership) = joined {
@@ -117,6 +144,7 @@ async fn apply_messages(
     campaign: CampaignId,
     by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
     applied: &mut Applied,
+    counted: &mut Counted,
 ) -> Result<(), LaneError> {
     let seqs: Vec<i64> = by_seq.keys().copied().collect();
     let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
@@ -147,6 +175,7 @@ async fn apply_messages(
         messages::count_change(&mut delta, &before, &row.row);
         if before.state != after {
             metrics::counter!("ledger_transitions_total", "state" => after.as_str()).increment(1);
+            counted.moved((campaign, row.seq.0), before.state, after);
             match note(lane, &row, outcomes) {
                 Some(noted) => again.push(noted),
                 None if matches!(before.state, MessageState::Deferred | MessageState::Uncertain) => {

@@ -4,6 +4,7 @@ use super::Lane;
 use super::apply::hold_contradiction;
 use super::error::LaneError;
 use super::keeper::{Keeper, Open};
+use super::limit;
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::QueuedMessage;
 use campaign_core::ids::{CampaignId, Generation, Seq};
@@ -16,7 +17,7 @@ use campaign_store::{StoreError, campaigns, commit, counters};
 use campaign_streams::StreamId;
 use campaign_streams::lane::{Fed, FeedEntry};
 use chrono::{TimeDelta, Utc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 /// Most rows fed at once.
@@ -35,7 +36,7 @@ pub(super) const OPTOUTS_KEPT: TimeDelta = TimeDelta::minutes(2);
 pub(super) enum Step {
     /// Rows were fed or skipped; there may be more.
     Fed,
-    /// The window is full, the campaign is held, or its next rows are not there yet.
+    /// The window is full, the campaign is held or waits for room, or its next rows are not there yet.
     Full,
     /// Every row of the round has been fed.
     Drained,
@@ -50,6 +51,9 @@ pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Step, L
     let Some(open) = keeper.open.get_mut(&work.campaign) else {
         return Ok(Step::Full);
     };
+    if limit::waits(open, Instant::now()) {
+        return Ok(Step::Full);
+    }
     let lane = keeper.lane;
     let span = tracing::info_span!("feed", campaign_id = %work.campaign, generation = %open.generation);
     link_to(&span, &work.dispatch.trace);
@@ -86,6 +90,7 @@ async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<S
         messages::next_to_feed(&mut connection, work.campaign, generation, pass, enqueued, limit).await?
     };
     if rows.is_empty() {
+        limit::go_on(lane, open, work).await?;
         return drained(lane, work).await;
     }
     let (suppressed, rows): (Vec<FeedRow>, Vec<FeedRow>) = rows.into_iter().partition(|row| row.suppressed);
@@ -94,6 +99,10 @@ async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<S
     }
     if rows.is_empty() {
         return Ok(Step::Fed);
+    }
+    let rows = limit::grant(lane, open, work, rows).await?;
+    if rows.is_empty() {
+        return Ok(Step::Full);
     }
     let entries = entries(open.generation, rows);
     let kept = OPTOUTS_KEPT.to_std().unwrap_or(Duration::ZERO);

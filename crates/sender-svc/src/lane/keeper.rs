@@ -5,13 +5,14 @@
 
 use super::audience::Audiences;
 use super::error::LaneError;
+use super::limit::Waiting;
 use super::silent::SilentMembers;
 use super::{Lane, controls, feed, rounds};
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::SnapshotTemplate;
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_store::dispatches::{self, Work};
-use campaign_store::{LONG_WORK, campaigns, in_time, phone_numbers};
+use campaign_store::{LONG_WORK, campaigns, in_time, phone_numbers, portfolios};
 use campaign_streams::StreamId;
 use campaign_streams::lane::{LaneControls, OpenCampaign, Survey};
 use chrono::{DateTime, Utc};
@@ -42,6 +43,8 @@ pub(super) struct Open {
     /// How far a cancelled campaign's rows are swept.
     pub(super) swept: Seq,
     pub(super) survey: Option<Survey>,
+    /// Its portfolio's messaging limit was reached.
+    pub(super) waiting: Option<Waiting>,
 }
 
 /// Keeps one lane that is built.
@@ -242,6 +245,7 @@ impl<'a> Keeper<'a> {
                 closed: false,
                 swept: Seq(0),
                 survey: None,
+                waiting: None,
             },
         );
         Ok(())
@@ -270,14 +274,18 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// The number's throughput and whether it may send at all: before anything is fed under old settings.
+    /// The number's throughput, its portfolio's limit and whether it may send at all: before anything is fed under old settings.
     async fn follow_number(&mut self) -> Result<(), LaneError> {
-        let number = {
+        let (number, limited) = {
             let mut connection = self.lane.sender.store.connection().await?;
-            phone_numbers::get(&mut connection, &self.lane.lease.lane).await?
+            (
+                phone_numbers::get(&mut connection, &self.lane.lease.lane).await?,
+                portfolios::limited(&mut connection, &self.lane.lease.lane).await?,
+            )
         };
+        self.lane.set_limited_portfolio(limited);
         self.active = number.active;
-        let rate_per_second = u32::try_from(number.throughput_per_second).unwrap_or(1).max(1);
+        let rate_per_second = u32::try_from(number.ceiling_per_second()).unwrap_or(1).max(1);
         if rate_per_second != self.rate_per_second {
             LaneError::check(self.lane.owner.set_rate(rate_per_second).await?)?;
             self.rate_per_second = rate_per_second;

@@ -7,6 +7,7 @@ mod error;
 mod feed;
 mod keeper;
 mod ledger;
+mod limit;
 mod parked;
 mod progress;
 mod rebuild;
@@ -20,7 +21,7 @@ use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
 use parked::Parked;
 pub(crate) use progress::Progress;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(crate) struct Lane {
     parked: Parked,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
+    /// The portfolio that its messages count for, while that has a messaging limit.
+    limited: Mutex<Option<String>>,
 }
 
 impl Lane {
@@ -54,6 +57,18 @@ impl Lane {
         let mut transaction = self.sender.store.begin().await?;
         lanes::fence(&mut transaction, &self.lease).await?;
         Ok(transaction)
+    }
+
+    /// The portfolio that has a messaging limit, as of the keeper's last walk.
+    pub(crate) fn limited_portfolio(&self) -> Option<String> {
+        self.limited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_limited_portfolio(&self, portfolio: Option<String>) {
+        *self.limited.lock().unwrap_or_else(PoisonError::into_inner) = portfolio;
     }
 
     /// For a task that outlives the borrow.
@@ -90,6 +105,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             progress,
             parked: Parked::default(),
             look: Notify::new(),
+            limited: Mutex::new(None),
         });
         // However this ends, a panic included, the parts end with it and the lease is no longer prolonged.
         let _ends = lane.stop.clone().drop_guard();

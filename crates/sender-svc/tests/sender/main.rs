@@ -7,6 +7,7 @@ mod troubles;
 
 mod audience;
 mod decisions;
+mod limits;
 mod losses;
 mod rounds;
 mod wishes;

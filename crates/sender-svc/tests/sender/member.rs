@@ -2,6 +2,7 @@
 
 use crate::stage::lane;
 use campaign_core::contracts::{ErrorNote, MessageOutcome, Outcome, OutcomeSource};
+use campaign_core::ids::LaneId;
 use campaign_core::ids::{InstanceId, MessageKey, Seq};
 use campaign_core::message::MessageState;
 use campaign_streams::Streams;
@@ -9,7 +10,7 @@ use campaign_streams::lane::{LaneMember, Step, Take, TakenEntry};
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -35,8 +36,12 @@ type Script = dyn Fn(&TakenEntry) -> Act + Send + Sync;
 /// How often each message was accepted, by `(seq, phone)`.
 pub(crate) type Accepted = Arc<Mutex<HashMap<(Seq, String), u32>>>;
 
+/// Who was accepted when, by phone.
+pub(crate) type Log = Arc<Mutex<Vec<(Instant, String)>>>;
+
 pub(crate) struct Member {
     pub(crate) accepted: Accepted,
+    pub(crate) log: Log,
     task: JoinHandle<()>,
 }
 
@@ -45,18 +50,29 @@ impl Member {
         streams: &Streams,
         script: impl Fn(&TakenEntry) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let accepted = Accepted::default();
+        Self::start_on(streams, lane(), script)
+    }
+
+    pub(crate) fn start_on(
+        streams: &Streams,
+        lane: LaneId,
+        script: impl Fn(&TakenEntry) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let (accepted, log) = (Accepted::default(), Log::default());
+        let instance = InstanceId(Uuid::new_v4());
         let actor = Actor {
-            lane: LaneMember::new(streams, lane(), InstanceId(Uuid::new_v4())).expect("a member"),
-            instance: InstanceId(Uuid::new_v4()),
+            lane: LaneMember::new(streams, lane, instance).expect("a member"),
+            instance,
             joined: String::new(),
             kept: Vec::new(),
             accepted: accepted.clone(),
+            log: log.clone(),
             script: Box::new(script),
         };
         Self {
             accepted,
-            task: tokio::spawn(actor.run(streams.clone())),
+            log,
+            task: tokio::spawn(actor.run()),
         }
     }
 
@@ -92,12 +108,12 @@ struct Actor {
     /// Everything it ever published: more than a real member keeps, never less.
     kept: Vec<Outcome>,
     accepted: Accepted,
+    log: Log,
     script: Box<Script>,
 }
 
 impl Actor {
-    async fn run(mut self, streams: Streams) {
-        self.lane = LaneMember::new(&streams, lane(), self.instance).expect("a member");
+    async fn run(mut self) {
         loop {
             match self.lane.take(50).await {
                 Ok(Take::Messages { entries, .. }) if entries.is_empty() => pause().await,
@@ -176,6 +192,8 @@ impl Actor {
             })),
             Act::Accept | Act::AcceptSlowly => {
                 let phone = entry.message.as_ref().expect("readable").phone.to_string();
+                let log = (Instant::now(), phone.clone());
+                self.log.lock().expect("not poisoned").push(log);
                 *self
                     .accepted
                     .lock()

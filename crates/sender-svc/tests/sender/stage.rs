@@ -64,11 +64,18 @@ pub(crate) struct Stage {
     pub(crate) erp: Service,
     pub(crate) senders: Vec<Service>,
     database: Database,
+    /// Settings of the senders besides those that every test has.
+    further: Vec<String>,
 }
 
 impl Stage {
     /// One sender, and an ERP with this many customers.
     pub(crate) async fn start(customers: u32) -> Self {
+        Self::start_with(customers, &[]).await
+    }
+
+    /// As [`Self::start`], with further settings of the senders.
+    pub(crate) async fn start_with(customers: u32, further: &[String]) -> Self {
         campaign_runtime::install_tls_provider();
         let redis = Redis::start().await;
         let database = Postgres::start()
@@ -88,6 +95,7 @@ impl Stage {
             erp,
             senders: Vec::new(),
             database,
+            further: further.to_vec(),
         };
         stage.add_sender().await;
         stage
@@ -106,6 +114,7 @@ impl Stage {
             "--reclaim-idle-ms=1000".to_owned(),
             format!("--grace-ms={GRACE_MS}"),
         ];
+        let arguments = arguments.iter().chain(&self.further);
         let config = parse("sender-svc", "0", arguments.map(OsString::from));
         let Ok(config) = config else {
             panic!("the settings are good: {:?}", config.err())

@@ -40,3 +40,13 @@ local function stream_info(key, wanted)
         if info[i] == wanted then return info[i + 1] end
     end
 end
+
+-- How many messages a second the lane hands out now: never more than `rate`. After WhatsApp found it too fast it goes
+-- on at `base` and grows with the third power of the time since: hardly at first, while the limit is near, and all the
+-- faster the longer nothing is refused. A function of the clock, so that nobody has to write it down as it grows.
+-- `campaign-streams/src/lane/pace.rs` computes the same, for people.
+local function pace_of(rate, base, slowed_us, now)
+    if not base then return rate end
+    local seconds = math.max(0, now - slowed_us) / 1000000
+    return math.min(rate, base + math.max(base, rate / 10) * seconds ^ 3 / 5000)
+end

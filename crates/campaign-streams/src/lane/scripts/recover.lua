@@ -16,4 +16,4 @@ for i = 4, #KEYS do
         end
     end
 end
-return { 'ok', '0', found, {} }
+return { 'ok', '0', found, {}, '0' }

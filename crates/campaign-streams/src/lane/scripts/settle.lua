@@ -1,6 +1,7 @@
 -- Writes outcomes first, then lets the entries go: an entry leaves only when its outcome is in Redis.
 -- KEYS: header, outcomes, members, then stream and alarms of each campaign concerned.
--- ARGV: group, parked consumer, instance, identity joined on, order, then five for each step:
+-- ARGV: group, parked consumer, instance, identity joined on, order, answers since the last settle and the time they
+--       took in all (us), then five for each step:
 --       kind, index of the campaign (from 0), entry id, two arguments.
 --   accepted <body> <trace>   published by anyone: an accepted message stays accepted
 --   settled  <body> <trace>   published by the entry's owner, or if the entry is gone
@@ -8,9 +9,11 @@
 --   event    <body> <trace>   concerns no entry
 --   refund   <tokens> -       gives tokens back
 --   slow     <ms> -           nothing is taken from the lane for at least so long
+--   too_fast <taken us> -     WhatsApp refused a message, taken then by Redis's clock, because of the rate
 -- A campaign whose keys are broken must not keep the outcomes of the others back, hence pcall on them.
 local header, outcomes, members = KEYS[1], KEYS[2], KEYS[3]
 local group, parked, instance, joined, order = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local answers, answers_took_us = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 -- On another Redis than the one the entry was taken from, or to one who is no longer a member, the stream
 -- says nothing of who owns an entry. There every outcome is published; the ledger knows its round.
@@ -42,8 +45,8 @@ local function release(stream, alarms, id)
     redis.pcall('ZREM', alarms, id)
 end
 
-local published = {}
-for i = 6, #ARGV, 5 do
+local published, accepted, refused_us = {}, 0, 0
+for i = 8, #ARGV, 5 do
     local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
     local stream = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
     local alarms = KEYS[5 + tonumber(ARGV[i + 1]) * 2]
@@ -53,6 +56,7 @@ for i = 6, #ARGV, 5 do
     elseif kind == 'accepted' then
         outcome = publish(first, second)
         release(stream, alarms, id)
+        accepted = accepted + 1
     elseif kind == 'settled' then
         -- Of an entry that is gone with its stream nobody else will say that it may have been sent.
         local by = trusted and owner(stream, id) or nil
@@ -70,8 +74,15 @@ for i = 6, #ARGV, 5 do
             local earlier = tonumber(redis.call('HGET', header, 'not_before_us') or '0')
             redis.call('HSET', header, 'not_before_us', whole(math.max(earlier, now_us() + tonumber(first) * 1000)))
         end
+    elseif kind == 'too_fast' then
+        refused_us = math.max(refused_us, tonumber(first))
     end
     table.insert(published, outcome)
+end
+
+if trusted and not repeated and (accepted > 0 or refused_us > 0) then
+    -- Whatever is wrong with the pace must not keep outcomes back.
+    pcall(adapt, header, accepted, refused_us, answers, answers_took_us)
 end
 
 local oldest = redis.call('XRANGE', outcomes, '-', '+', 'COUNT', 1)[1]

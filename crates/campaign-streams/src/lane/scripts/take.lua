@@ -6,7 +6,7 @@ local group, parked, instance = ARGV[1], ARGV[2], ARGV[3]
 local wanted, roster = tonumber(ARGV[4]), ARGV[5]
 
 local fields = redis.call('HMGET', header, 'identity', 'roster', 'rate', 'tokens', 'refilled_us', 'vtime',
-    'not_before_us')
+    'not_before_us', 'pace', 'slowed_us')
 local here = identity()
 if fields[1] ~= here then return { 'unverified', here } end
 if redis.call('HGET', members, instance) ~= here then return { 'stranger', here } end
@@ -14,12 +14,13 @@ if (fields[2] or '0') ~= roster then
     return { 'roster', fields[2] or '0', redis.call('ZRANGE', running, 0, -1) }
 end
 
-local now, rate = now_us(), tonumber(fields[3])
+local now = now_us()
+local rate = pace_of(tonumber(fields[3]), tonumber(fields[8] or ''), tonumber(fields[9] or '0'), now)
 redis.call('HSET', header, 'seen:' .. instance, whole(now / 1000))
 local not_before = tonumber(fields[7] or '0')
-if now < not_before then return { 'ok', whole(not_before - now), {}, {} } end
+if now < not_before then return { 'ok', whole(not_before - now), {}, {}, whole(now) } end
 
--- One token, and 10 ms of the rate: a taker that is up to 10 ms late wastes nothing.
+-- One token, and 10 ms of the pace: a taker that is up to 10 ms late wastes nothing.
 local capacity = 1 + rate * 0.01
 local elapsed = math.max(0, now - tonumber(fields[5] or '0'))
 local tokens = math.min(capacity, tonumber(fields[4] or '0') + elapsed * rate / 1000000)
@@ -127,4 +128,4 @@ elseif #candidates > 0 then
 elseif next_alarm_us then
     wait = math.max(0, next_alarm_us - now)
 end
-return { 'ok', whole(wait), taken, troubled }
+return { 'ok', whole(wait), taken, troubled, whole(now) }

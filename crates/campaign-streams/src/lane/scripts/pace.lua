@@ -1,0 +1,80 @@
+-- Adapts the lane's pace to what WhatsApp takes. In front of `settle`.
+--
+-- Header fields: `pace` (what it was slowed to), `slowed_us` (when), `accepts` (acceptances of the last second, see
+-- below), `answer_us` (smoothed time of an answer), `usual_us` (what is usual), `answered_us` (when that was updated).
+
+local SLOT_US = 100000
+local SLOTS = 10
+
+-- Counts acceptances in slots of a tenth of a second: the number of the newest slot, then its count and those before
+-- it. Returns the text to keep, and how many there were in the second that ends now; of the oldest slot the part that
+-- lies in it.
+local function count_accepted(kept, now, more)
+    local old, newest = {}, nil
+    for word in string.gmatch(kept or '', '%d+') do
+        if newest then table.insert(old, tonumber(word)) else newest = tonumber(word) end
+    end
+    local slot = math.floor(now / SLOT_US)
+    local shift = math.max(0, slot - (newest or slot))
+    local words, lately = { whole(slot) }, 0
+    for age = 0, SLOTS do
+        local count = (old[age - shift + 1] or 0) + (age == 0 and more or 0)
+        local part = age == SLOTS and 1 - (now % SLOT_US) / SLOT_US or 1
+        lately = lately + count * part
+        table.insert(words, tostring(count))
+    end
+    return table.concat(words, ' '), lately
+end
+
+-- The smoothed time of an answer, and what is usual: it follows a fall at once, and a rise within a minute.
+local function smooth(answer_us, usual_us, idle_us, answers, took_us)
+    local mean = took_us / answers
+    if not answer_us then return mean, mean end
+    answer_us = answer_us + (mean - answer_us) * math.min(1, answers / 50)
+    return answer_us, usual_us + (answer_us - usual_us) * (answer_us < usual_us and 1 or math.min(1, idle_us / 60000000))
+end
+
+local function adapt(header, accepted, refused_us, answers, answers_took_us)
+    local fields = redis.call('HMGET', header, 'rate', 'pace', 'slowed_us', 'accepts', 'answer_us', 'usual_us',
+        'answered_us', 'not_before_us')
+    local now, rate, slowed_us = now_us(), tonumber(fields[1]), tonumber(fields[3] or '0')
+    local pace = pace_of(rate, tonumber(fields[2] or ''), slowed_us, now)
+    local accepts, lately = count_accepted(fields[4], now, accepted)
+    local changes = { 'accepts', accepts }
+    local answer_us, usual_us = tonumber(fields[5] or ''), tonumber(fields[6] or '')
+    if answers > 0 then
+        answer_us, usual_us = smooth(answer_us, usual_us, now - tonumber(fields[7] or '0'), answers, answers_took_us)
+        for _, word in ipairs({ 'answer_us', whole(answer_us), 'usual_us', whole(usual_us), 'answered_us', whole(now) }) do
+            table.insert(changes, word)
+        end
+    end
+
+    local slower, pause_us
+    if refused_us > slowed_us then
+        -- Taken after the lane last slowed down, so not of the burst that was answered then: all of one burst are one
+        -- decrease, whoever reports them. A single one, of a lane that got through what it handed out, takes 3%.
+        -- Otherwise what was accepted within the last second is what WhatsApp takes in a second: the pace goes a
+        -- little below it, by at most half.
+        local alone = lately >= pace * 0.9 and now - slowed_us > 1000000
+        local taken = alone and pace or math.max(pace / 2, lately * 0.98)
+        slower = math.max(rate / 100, math.min(pace * 0.97, taken))
+        -- WhatsApp counts over a second, which is still full of what went at the old pace. A second burst soon after
+        -- the first says that it still is; nothing accepted for a second, that nothing is taken at all.
+        pause_us = 1000000 * (1 - slower / pace)
+        if now - slowed_us < 1000000 then pause_us = math.max(pause_us, 100000) end
+        if lately < 1 then pause_us = math.max(pause_us, 500000) end
+    elseif answers > 0 and answer_us > 2 * usual_us + 250000 and now - slowed_us > 1000000 then
+        -- Answers take far longer than usual: a tenth slower, once a second, down to a quarter of the rate.
+        slower = pace * 0.9 >= rate / 4 and pace * 0.9 or pace
+    end
+    if slower then
+        for _, word in ipairs({ 'pace', string.format('%.6f', slower), 'slowed_us', whole(now) }) do
+            table.insert(changes, word)
+        end
+    end
+    if pause_us then
+        table.insert(changes, 'not_before_us')
+        table.insert(changes, whole(math.max(tonumber(fields[8] or '0'), now + pause_us)))
+    end
+    redis.call('HSET', header, unpack(changes))
+end
