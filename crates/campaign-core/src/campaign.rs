@@ -99,6 +99,16 @@ text_enum! {
 }
 
 text_enum! {
+    /// What happens to a campaign that is scheduled with a template that is not approved.
+    IfUnapproved {
+        /// It is not scheduled.
+        Refuse = "refuse",
+        /// It is scheduled, and held until the template is approved.
+        Wait = "wait",
+    }
+}
+
+text_enum! {
     /// What happens to a campaign whose time passed while the engine was down.
     MisfirePolicy {
         /// Start now, if less than [`MISFIRE_START_LIMIT_HOURS`] late; otherwise wait for a person.

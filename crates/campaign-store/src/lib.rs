@@ -29,6 +29,7 @@ pub mod requests;
 pub mod roles;
 pub mod rounds;
 pub mod suppressions;
+pub mod template_syncs;
 pub mod templates;
 
 mod error;

@@ -38,11 +38,11 @@ pub struct RolePassword<'a> {
 const SCHEDULER: &[&str] = &[
     "SELECT ON _sqlx_migrations, business_accounts, templates, phone_numbers, campaigns, campaign_changes, \
      campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, dispatches, \
-     messages, campaign_counters",
-    "INSERT ON business_accounts, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
+     messages, campaign_counters, template_syncs",
+    "INSERT ON template_syncs, business_accounts, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
      lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions",
-    "UPDATE ON business_accounts, phone_numbers, campaigns",
-    "UPDATE (status, updated_at) ON templates",
+    "UPDATE ON business_accounts, phone_numbers, campaigns, template_syncs",
+    "UPDATE (status, status_reason, meta_id, updated_at) ON templates",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (revoked_at) ON api_keys",
     "UPDATE (created_at) ON suppressions",

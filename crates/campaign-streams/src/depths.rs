@@ -2,7 +2,7 @@
 
 use crate::{Result, StreamId, Streams};
 use campaign_core::contracts::{
-    CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM, SCHEDULER_STREAM, SENDER_STREAM,
+    ACCOUNT_EVENTS_STREAM, CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM, SCHEDULER_STREAM, SENDER_STREAM,
 };
 use campaign_core::ids::{CampaignId, LaneId};
 use serde::Serialize;
@@ -48,10 +48,11 @@ pub struct CampaignDepth {
 
 /// The control and event streams.
 pub async fn of_streams(streams: &Streams) -> Result<Vec<StreamDepth>> {
-    const NAMES: [&str; 5] = [
+    const NAMES: [&str; 6] = [
         SCHEDULER_STREAM,
         SENDER_STREAM,
         CUSTOMER_EVENTS_STREAM,
+        ACCOUNT_EVENTS_STREAM,
         MESSAGE_EVENTS_STREAM,
         DEAD_LETTER_STREAM,
     ];

@@ -4,7 +4,7 @@
 //! the number that was sent to.
 
 use crate::opt_out_words::OptOutWords;
-use campaign_core::contracts::{ErrorNote, MessageOutcome, OptOut, OutcomeSource};
+use campaign_core::contracts::{AccountChange, AccountEvent, ErrorNote, MessageOutcome, OptOut, OutcomeSource};
 use campaign_core::ids::{LaneId, MessageKey};
 use campaign_core::message::MessageState;
 use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
@@ -27,6 +27,8 @@ pub struct Reading {
     pub status: Option<(LaneId, MessageOutcome)>,
     /// A person's wish, and the lane it was told to, where the webhook names one.
     pub opt_out: Option<(Option<LaneId>, OptOut)>,
+    /// Something larger than a message changed, for the scheduler.
+    pub account_event: Option<AccountEvent>,
     /// Why it concerns nothing here, if it should have.
     pub unknown: Option<&'static str>,
 }
@@ -46,11 +48,42 @@ pub fn read(update: Update, words: &OptOutWords, now: DateTime<Utc>) -> Reading 
         Update::Status(status) => read_status(status, now),
         Update::Inbound(inbound) => read_inbound(&inbound, words, now),
         Update::Preference(preference) => read_preference(&preference, now),
-        Update::TemplateStatus(_) => Reading::of("template_status"),
-        Update::Quality(_) => Reading::of("quality"),
-        Update::Account(_) => Reading::of("account"),
+        Update::TemplateStatus(template) => {
+            let change = AccountChange::Template {
+                name: template.name,
+                language: template.language,
+                event: template.event,
+                reason: template.reason,
+            };
+            account_event("template_status", template.account_id, change, now)
+        }
+        Update::Quality(quality) => {
+            let change = AccountChange::Quality {
+                display_number: quality.display_phone_number,
+                event: quality.event,
+                limit: quality.current_limit,
+            };
+            account_event("quality", quality.account_id, change, now)
+        }
+        Update::Account(account) => {
+            let change = AccountChange::Account {
+                event: account.event,
+                reason: account.reason,
+            };
+            account_event("account", account.account_id, change, now)
+        }
         Update::Unknown(_) => Reading::of("other_field"),
     }
+}
+
+fn account_event(kind: &'static str, waba_id: String, change: AccountChange, now: DateTime<Utc>) -> Reading {
+    let mut reading = Reading::of(kind);
+    reading.account_event = Some(AccountEvent {
+        waba_id,
+        change,
+        at: now,
+    });
+    reading
 }
 
 fn read_status(status: Status, now: DateTime<Utc>) -> Reading {

@@ -160,6 +160,42 @@ fn the_exact_word_by_text_or_button_is_an_opt_out() {
 }
 
 #[test]
+fn what_concerns_an_account_goes_to_the_scheduler_in_metas_words() {
+    use whatsapp_api::webhook::{AccountUpdate, Quality, TemplateStatus};
+    let template = Update::TemplateStatus(TemplateStatus {
+        account_id: "102290129340398".into(),
+        template_id: Some("7".into()),
+        name: "oferta".into(),
+        language: "pt_BR".into(),
+        event: "PAUSED".into(),
+        reason: Some("LOW_QUALITY".into()),
+    });
+    let quality = Update::Quality(Quality {
+        account_id: "102290129340398".into(),
+        display_phone_number: Some("551130000001".into()),
+        event: "FLAGGED".into(),
+        current_limit: None,
+    });
+    let account = Update::Account(AccountUpdate {
+        account_id: "102290129340398".into(),
+        event: "ACCOUNT_RESTRICTION".into(),
+        reason: None,
+    });
+    for (update, kind) in [(template, "template_status"), (quality, "quality"), (account, "account")] {
+        let reading = read(update, &words(), now());
+        let event = reading.account_event.expect("an event");
+        assert_eq!((reading.kind, event.waba_id.as_str(), event.at), (kind, "102290129340398", now()));
+        let word = match event.change {
+            AccountChange::Template { event, .. }
+            | AccountChange::Quality { event, .. }
+            | AccountChange::Account { event, .. } => event,
+        };
+        assert!(["PAUSED", "FLAGGED", "ACCOUNT_RESTRICTION"].contains(&word.as_str()));
+        assert!(reading.status.is_none() && reading.opt_out.is_none());
+    }
+}
+
+#[test]
 fn a_preference_stops_and_resumes() {
     for (value, stop) in [(PreferenceValue::Stop, true), (PreferenceValue::Resume, false)] {
         let update = Update::Preference(Preference {

@@ -12,9 +12,10 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use axum::routing::get;
-use campaign_core::contracts::Outcome;
+use campaign_core::contracts::{ACCOUNT_EVENTS_STREAM, AccountEvent, Outcome};
 use campaign_core::ids::LaneId;
 use campaign_runtime::{Bytes, Problem, Query, current_trace_context};
+use campaign_streams::{Producer, Traced};
 use chrono::Utc;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -27,16 +28,24 @@ use whatsapp_api::webhook::{MAX_WEBHOOK_BYTES, Webhook, WebhookError, parse};
 /// When WhatsApp may try again, if it asks.
 const RETRY_AFTER_S: u16 = 5;
 
+/// About how many reports about accounts are kept for a scheduler that fell behind.
+const ACCOUNT_EVENTS_MAX: usize = 10_000;
+
+/// What is written to each lane's outcomes.
+type ByLane = BTreeMap<LaneId, Vec<Outcome>>;
+
 struct Endpoint {
     service: Arc<Service>,
     secrets: WebhookSecrets,
     outcomes: WebhookOutcomes,
+    account_events: Producer,
 }
 
 /// The endpoint's routes.
 pub(crate) fn router(service: Arc<Service>, secrets: WebhookSecrets) -> Router {
     let endpoint = Endpoint {
         outcomes: WebhookOutcomes::new(Arc::clone(&service)),
+        account_events: Producer::new(&service.streams, ACCOUNT_EVENTS_STREAM, ACCOUNT_EVENTS_MAX),
         service,
         secrets,
     };
@@ -83,8 +92,10 @@ async fn receive(
     endpoint.check_signature(&headers, &raw)?;
     let webhook = parse(&raw).map_err(|error| refuse_unreadable(&error))?;
     drop(raw);
-    let by_lane = endpoint.sort(webhook)?;
+    let (by_lane, account_events) = endpoint.sort(webhook)?;
     let trace = current_trace_context().unwrap_or_default();
+    let reported = endpoint.account_events.publish_all(&account_events).await;
+    reported.map_err(|error| refuse_untaken(&error.into()))?;
     for (lane, outcomes) in by_lane {
         let published = endpoint.outcomes.publish(&lane, outcomes, &trace).await;
         published.map_err(|error| refuse_untaken(&error))?;
@@ -113,9 +124,10 @@ impl Endpoint {
         ))
     }
 
-    /// What is to be written, by lane.
-    fn sort(&self, webhook: Webhook) -> Result<BTreeMap<LaneId, Vec<Outcome>>, Problem> {
-        let mut by_lane: BTreeMap<LaneId, Vec<Outcome>> = BTreeMap::new();
+    /// What is to be written: by lane, and about accounts.
+    fn sort(&self, webhook: Webhook) -> Result<(ByLane, Vec<Traced<AccountEvent>>), Problem> {
+        let mut by_lane = ByLane::new();
+        let mut account_events = Vec::new();
         let now = Utc::now();
         if webhook.unreadable > 0 {
             measures::webhook_unknown("unreadable", webhook.unreadable);
@@ -125,6 +137,7 @@ impl Endpoint {
                 kind,
                 status,
                 opt_out,
+                account_event,
                 unknown,
             } = read(update, &self.service.opt_out_words, now);
             measures::webhook_update(kind);
@@ -134,12 +147,13 @@ impl Endpoint {
             if let Some((lane, outcome)) = status {
                 by_lane.entry(lane).or_default().push(Outcome::Message(outcome));
             }
+            account_events.extend(account_event.map(|event| Traced::new(event, current_trace_context())));
             if let Some((named, opt_out)) = opt_out {
                 let lane = self.lane_for(named)?;
                 by_lane.entry(lane).or_default().push(Outcome::OptOut(opt_out));
             }
         }
-        Ok(by_lane)
+        Ok((by_lane, account_events))
     }
 
     /// A person's wish holds for all lanes, so any that has an owner will do.

@@ -1,12 +1,13 @@
 //! The settings of the scheduler.
 
-use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
+use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretName, SecretSetting, ServiceConfig};
 use campaign_store::PoolConfig;
 use campaign_streams::RedisConfig;
 use clap::{ArgAction, Parser};
 use erp_api::{ErpClient, ErpConfig};
 use std::num::NonZeroU32;
 use std::time::Duration;
+use whatsapp_api::{ClientConfig, ClientError, CloudApi};
 
 campaign_runtime::secret!(
     /// Postgres: postgres://user:password@host:port/database
@@ -21,8 +22,15 @@ campaign_runtime::secret!(
     pub ErpApiKey: "ERP_API_KEY", "erp-api-key"
 );
 
+campaign_runtime::secret!(
+    /// Token of the WhatsApp Business Accounts; without it templates are not read from WhatsApp
+    pub AccessToken: "WHATSAPP_ACCESS_TOKEN", "whatsapp-access-token"
+);
+
 /// Requests of one preview or one schedule to the ERP. A person waits for the answer.
 const ERP_ATTEMPTS: u32 = 2;
+/// How long one page of templates may take.
+const TEMPLATES_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one such request may take.
 const ERP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -66,6 +74,28 @@ pub struct Config {
     /// The ERP's key.
     #[command(flatten)]
     pub erp_api_key: SecretSetting<ErpApiKey>,
+
+    /// Token for reading templates.
+    #[command(flatten)]
+    pub access_token: SecretSetting<AccessToken>,
+
+    /// Where the WhatsApp Cloud API is; the version comes after it
+    #[arg(
+        long,
+        env = "WHATSAPP_BASE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8084"
+    )]
+    pub whatsapp_base_url: String,
+
+    /// Version of the Graph API
+    #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v25.0")]
+    pub whatsapp_api_version: String,
+
+    /// Seconds between two readings of an account's templates; news and people make it sooner
+    #[arg(long, env = "TEMPLATE_SYNC_SECONDS", default_value_t = 600,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub template_sync_seconds: u64,
 
     /// Start campaigns at their moment; without it the tick of the next full minute starts them
     #[arg(long, env = "PRECISE_WAKEUP", default_value_t = true, action = ArgAction::Set)]
@@ -124,6 +154,29 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The client that reads templates; none without a token.
+    pub fn whatsapp(&self) -> Result<Option<CloudApi>, ConfigProblem> {
+        let Some(token) = self.access_token.resolve()? else {
+            return Ok(None);
+        };
+        let mut client = ClientConfig::new(&self.whatsapp_base_url, &self.whatsapp_api_version, token);
+        client.further_roots_pem = self.runtime.trusted_roots.pem()?;
+        client.request_timeout = TEMPLATES_TIMEOUT;
+        client.pool_max_idle = 1;
+        let client = CloudApi::new(client).map_err(|error| {
+            let (setting, expected) = match error {
+                ClientError::BaseUrl { .. } => ("WHATSAPP_BASE_URL", "http(s)://host[:port]"),
+                ClientError::Version(_) => ("WHATSAPP_API_VERSION", "a version such as v25.0"),
+                ClientError::AccessToken => (AccessToken::ENV, "a token of printable characters"),
+                ClientError::Http(_) => ("WHATSAPP_BASE_URL", "a host with root certificates"),
+            };
+            ConfigProblem::new(setting, error.to_string(), expected)
+        })?;
+        Ok(Some(client))
+    }
+}
+
 impl ServiceConfig for Config {
     const DEFAULT_LISTEN_ADDR: &'static str = "0.0.0.0:8080";
 
@@ -153,6 +206,7 @@ impl ServiceConfig for Config {
             Ok(_) => {}
         }
         problems.extend(self.erp().err());
+        problems.extend(self.whatsapp().err());
         problems
     }
 }
@@ -168,6 +222,7 @@ mod tests {
             "--database-url=postgres://u:tell-no-one@h/d",
             "--redis-url=redis://u:tell-no-one@h/",
             "--erp-api-key=tell-no-one",
+            "--whatsapp-access-token=tell-no-one",
             "--otel-exporter-otlp-endpoint=http://u:tell-no-one@h/",
         ]);
         for shown in [

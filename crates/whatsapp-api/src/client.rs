@@ -133,9 +133,9 @@ pub enum SendOutcome {
 /// A client for one access token; cheap to clone, shares its connections.
 #[derive(Clone, Debug)]
 pub struct CloudApi {
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     /// `{base}/{version}`, without a slash at the end.
-    prefix: Url,
+    pub(crate) prefix: Url,
 }
 
 impl CloudApi {
@@ -247,30 +247,32 @@ impl Answer {
 async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
+    let body = read_answer(&mut response, MAX_ANSWER_BYTES).await?;
+    Ok(Answer {
+        status,
+        retry_after,
+        body,
+    })
+}
+
+/// The whole body, unless it is larger than `max_bytes`.
+pub(crate) async fn read_answer(
+    response: &mut reqwest::Response,
+    max_bytes: usize,
+) -> Result<BytesMut, String> {
     let mut body = BytesMut::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
-                return Err(format!(
-                    "HTTP {} with more than {MAX_ANSWER_BYTES} bytes",
-                    status.as_u16()
-                ));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => {
-                return Ok(Answer {
-                    status,
-                    retry_after,
-                    body,
-                });
-            }
-            Err(error) => return Err(describe(error)),
+    while let Some(chunk) = response.chunk().await.map_err(describe)? {
+        if body.len() + chunk.len() > max_bytes {
+            let status = response.status().as_u16();
+            return Err(format!("HTTP {status} with more than {max_bytes} bytes"));
         }
+        body.extend_from_slice(&chunk);
     }
+    Ok(body)
 }
 
 /// Seconds only: Meta does not use dates, and a date would need this host's clock to be right.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
+pub(crate) fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
@@ -319,7 +321,7 @@ fn headers(token: SecretString) -> Result<HeaderMap, ClientError> {
 }
 
 /// The chain of causes in one line, without the URL (it names the phone number).
-fn describe(error: reqwest::Error) -> String {
+pub(crate) fn describe(error: reqwest::Error) -> String {
     use std::error::Error as _;
 
     let error = error.without_url();

@@ -7,6 +7,7 @@
 //! - [`send`]: the body of `POST /{version}/{phone_number_id}/messages` and its answer;
 //! - [`errors`]: what every error code means, and what to do about it, in one table;
 //! - [`client`]: sends one message and says what is *known* about the result;
+//! - [`templates`]: the listing of an account's templates;
 //! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it.
 
 pub mod client;
@@ -14,6 +15,7 @@ pub mod errors;
 mod lenient;
 pub mod send;
 pub mod signature;
+pub mod templates;
 pub mod webhook;
 mod write_once;
 

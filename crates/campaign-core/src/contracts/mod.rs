@@ -7,9 +7,11 @@
 //! Contracts only grow: a new field has a default, an old one keeps its meaning. The tests hold the JSON
 //! of every version ever written; each must still decode.
 
+mod account;
 mod lane;
 mod outcome;
 
+pub use account::{AccountChange, AccountEvent, Meaning, meaning_of_account, meaning_of_quality};
 pub use lane::{LaneProfile, QueuedMessage, SnapshotTemplate, UndecodableMessage};
 pub use outcome::{
     ERROR_TEXT_MAX_CHARS, ErrorNote, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
@@ -33,10 +35,12 @@ pub const SENDER_STREAM: &str = "campaign.sender";
 pub const MESSAGE_EVENTS_STREAM: &str = "message.events";
 /// What changed at the ERP.
 pub const CUSTOMER_EVENTS_STREAM: &str = "customer.events";
+/// What WhatsApp reports about accounts, templates and numbers.
+pub const ACCOUNT_EVENTS_STREAM: &str = "account.events";
 /// Entries that nobody could handle, with their origin.
 pub const DEAD_LETTER_STREAM: &str = "dead-letter";
 
-/// Group of the schedulers on [`SCHEDULER_STREAM`].
+/// Group of the schedulers on [`SCHEDULER_STREAM`] and [`ACCOUNT_EVENTS_STREAM`].
 pub const SCHEDULER_GROUP: &str = "scheduler-svc";
 /// Group of the senders on [`SENDER_STREAM`] and [`CUSTOMER_EVENTS_STREAM`].
 pub const SENDER_GROUP: &str = "sender-svc";

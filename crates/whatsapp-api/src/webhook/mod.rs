@@ -230,6 +230,6 @@ pub struct AccountUpdate {
     pub account_id: String,
     /// `ACCOUNT_VIOLATION`, `ACCOUNT_RESTRICTION`, `DISABLED_UPDATE`, ….
     pub event: String,
-    /// What was violated, if Meta says.
+    /// What was violated, the state of a ban, or what was restricted, if Meta says.
     pub reason: Option<String>,
 }

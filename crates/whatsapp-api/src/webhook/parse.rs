@@ -175,7 +175,9 @@ fn account(account_id: &str, value: &Value) -> Option<Update> {
     Some(Update::Account(AccountUpdate {
         account_id: account_id.to_owned(),
         event: string(value, "event")?,
-        reason: string(&value["violation_info"], "violation_type"),
+        reason: string(&value["violation_info"], "violation_type")
+            .or_else(|| string(&value["ban_info"], "waba_ban_state"))
+            .or_else(|| string(&value["restriction_info"][0], "restriction_type")),
     }))
 }
 
