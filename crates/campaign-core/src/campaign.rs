@@ -87,6 +87,8 @@ text_enum! {
         Account = "account",
         /// The number is not registered, not permitted or gone.
         Number = "number",
+        /// Too many of its last messages ended in a final error. Lifted by a person.
+        Errors = "errors",
         /// The money set aside is spent.
         Budget = "budget",
         /// The portfolio's limit of recipients within 24 hours is reached.

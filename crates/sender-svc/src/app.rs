@@ -1,6 +1,7 @@
 //! Puts the parts together and runs them until the service is asked to stop.
 
 use crate::config::Config;
+use crate::lane::Limits;
 use crate::{control, customers, fleet};
 use campaign_core::contracts::{MESSAGE_EVENTS_STREAM, MessageEvent};
 use campaign_core::ids::InstanceId;
@@ -34,6 +35,7 @@ pub(crate) struct Sender {
     pub(crate) grace: Duration,
     pub(crate) feed_window: u32,
     pub(crate) erp_page_size: u16,
+    pub(crate) breaker: Limits,
 }
 
 impl Sender {
@@ -52,6 +54,7 @@ impl Sender {
             grace: config.grace(),
             feed_window: config.feed_window,
             erp_page_size: config.erp_page_size,
+            breaker: config.breaker(),
         })
     }
 

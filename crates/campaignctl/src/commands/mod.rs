@@ -9,6 +9,7 @@ mod page;
 pub(crate) mod queues;
 pub(crate) mod suppress;
 pub(crate) mod template;
+mod template_sync;
 
 use crate::cli::{Command, completion};
 use crate::{Context, Failure, demo};

@@ -12,4 +12,6 @@ mod inputs;
 mod lifecycle;
 mod reports;
 mod roles;
+mod template_sync;
 mod ticks;
+mod whatsapp;

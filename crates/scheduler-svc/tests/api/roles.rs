@@ -31,6 +31,8 @@ const ROUTES: [(&str, &str, &str); 43] = [
     ("GET", "/v1/campaigns/{id}/requests/{request}", "viewer"),
     ("GET", "/v1/templates", "viewer"),
     ("POST", "/v1/templates", "admin"),
+    ("GET", "/v1/templates/sync", "viewer"),
+    ("POST", "/v1/templates/sync", "supervisor"),
     ("GET", "/v1/templates/{id}", "viewer"),
     ("PUT", "/v1/templates/{id}/status", "admin"),
     ("GET", "/v1/phone-numbers", "viewer"),

@@ -1,6 +1,7 @@
 //! One batch of outcomes, in one transaction.
 
 use super::Lane;
+use super::error_share::End;
 use crate::lane::error::LaneError;
 use campaign_core::campaign::HoldKind;
 use campaign_core::contracts::{
@@ -24,6 +25,8 @@ use std::time::Instant;
 pub(crate) struct Applied {
     pub(crate) events: Vec<MessageEvent>,
     pub(crate) optouts: Vec<OptOut>,
+    /// How messages ended, by campaign.
+    pub(crate) ends: Vec<(CampaignId, Vec<(i64, End)>)>,
     /// Instances to admit (with the identity they joined on) or to remove.
     pub(crate) members: Vec<(InstanceId, Option<String>)>,
 }
@@ -51,7 +54,7 @@ pub(crate) async fn batch(
         hold(lane, &mut transaction, trouble).await?;
     }
     for (campaign, by_seq) in &sorted.messages {
-        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied.events).await?;
+        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied).await?;
     }
     for (instance, joined) in sorted.members {
         if let Some(membership) = joined {
@@ -108,7 +111,7 @@ async fn apply_messages(
     connection: &mut Connection,
     campaign: CampaignId,
     by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
-    events: &mut Vec<MessageEvent>,
+    applied: &mut Applied,
 ) -> Result<(), LaneError> {
     let seqs: Vec<i64> = by_seq.keys().copied().collect();
     let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
@@ -119,7 +122,7 @@ async fn apply_messages(
     }
     let mut changed: Vec<LockedRow> = Vec::with_capacity(locked.len());
     let mut delta = CounterDelta::default();
-    let (mut again, mut no_longer) = (Vec::new(), Vec::new());
+    let (mut again, mut no_longer, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for mut row in locked {
         let before = row.row.clone();
         let outcomes = by_seq.get(&row.seq.0).map(Vec::as_slice).unwrap_or_default();
@@ -130,13 +133,14 @@ async fn apply_messages(
         let after = row.row.state;
         // One that was applied before, in a batch whose events may not have been told, is told again.
         if outcomes.iter().any(|outcome| outcome.state == after) {
-            events.push(event(campaign, &row, outcomes));
+            applied.events.push(event(campaign, &row, outcomes));
         }
         if !any_change {
             continue;
         }
         messages::count_change(&mut delta, &before, &row.row);
         if before.state != after {
+            ends.extend(end(&row, before.state).map(|end| (row.seq.0, end)));
             metrics::counter!("ledger_transitions_total", "state" => after.as_str()).increment(1);
             match note(lane, &row, outcomes) {
                 Some(noted) => again.push(noted),
@@ -152,7 +156,19 @@ async fn apply_messages(
     rounds::note(&mut *connection, campaign, &again).await?;
     rounds::forget(&mut *connection, campaign, &no_longer).await?;
     counters::apply(connection, campaign, &delta).await?;
+    applied.ends.push((campaign, ends));
     Ok(())
+}
+
+/// How a message ended, if it did with this change.
+fn end(row: &LockedRow, before: MessageState) -> Option<End> {
+    match row.row.state {
+        MessageState::Failed | MessageState::Undelivered => {
+            Some(End::of_error(row.row.error_code.as_deref()))
+        }
+        accepted if accepted.is_accepted() && !before.is_accepted() => Some(End::Fine),
+        _ => None,
+    }
 }
 
 /// What must be noted about a row that is not final.
@@ -253,6 +269,19 @@ pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
         outcome,
         trace: String::new(),
     }
+}
+
+/// Holds the campaigns whose last messages ended in too many errors.
+pub(crate) async fn break_off(lane: &Lane) -> Result<(), LaneError> {
+    for (campaign, reason) in lane.shares.over() {
+        let mut transaction = lane.begin().await?;
+        holds::raise_campaign(&mut transaction, campaign, HoldKind::Errors, &reason, "sender-svc", None).await?;
+        commit(transaction).await?;
+        lane.shares.held(campaign);
+        metrics::counter!("breaker_trips_total").increment(1);
+        tracing::error!(campaign_id = %campaign, reason, "the campaign is held because of errors");
+    }
+    Ok(())
 }
 
 /// The hold that a contradiction between Postgres and Redis calls for.

@@ -119,6 +119,10 @@ impl Ledger {
     /// What follows once a batch is in Postgres. Each part may be repeated: if any fails, the batch is read,
     /// applied and told again.
     async fn tell(&mut self, entries: &[OutcomeEntry], applied: Applied) -> Result<(), LaneError> {
+        for (campaign, ends) in &applied.ends {
+            self.lane.shares.note(*campaign, ends);
+        }
+        apply::break_off(&self.lane).await?;
         if !applied.optouts.is_empty() {
             let lanes = directory(&self.lane.sender.streams).await?;
             for optout in &applied.optouts {

@@ -4,6 +4,7 @@ mod apply;
 mod audience;
 mod controls;
 mod error;
+mod error_share;
 mod feed;
 mod keeper;
 mod ledger;
@@ -17,6 +18,8 @@ use campaign_store::lanes::Lease;
 use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
+pub(crate) use error_share::Limits;
+use error_share::ErrorShares;
 pub(crate) use progress::Progress;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -40,6 +43,8 @@ pub(crate) struct Lane {
     pub(crate) stop: CancellationToken,
     /// Told of everything that moves.
     pub(crate) progress: Arc<Progress>,
+    /// How the last messages of each campaign ended.
+    pub(crate) shares: ErrorShares,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
 }
@@ -79,6 +84,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
         };
         let lane = Arc::new_cyclic(|me| Lane {
             me: me.clone(),
+            shares: ErrorShares::new(sender.breaker),
             sender,
             lease,
             owner,

@@ -5,6 +5,7 @@ mod member;
 mod stage;
 
 mod audience;
+mod breaker;
 mod decisions;
 mod losses;
 mod rounds;

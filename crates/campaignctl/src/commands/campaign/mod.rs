@@ -11,6 +11,7 @@ use super::page::{self, PageArgs};
 use crate::api::Answer;
 use crate::progress::{Campaign, CampaignDetail};
 use crate::{Context, Failure};
+use campaign_core::campaign::IfUnapproved;
 use campaign_core::message::MessageState;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -120,6 +121,9 @@ pub(crate) struct ScheduleArgs {
     /// IANA name, as in America/Sao_Paulo; the campaign's own if not given
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// If the template is not approved: refuse, or wait until it is
+    #[arg(long, value_parser = one_of(IfUnapproved::ALL.iter().map(|policy| policy.as_str())))]
+    if_unapproved: Option<String>,
 }
 
 /// Which campaigns are listed.
@@ -238,6 +242,10 @@ async fn schedule(context: &Context, args: ScheduleArgs) -> Result<(), Failure> 
     body.extend(
         args.time_zone
             .map(|zone| ("time_zone".to_owned(), Value::from(zone))),
+    );
+    body.extend(
+        args.if_unapproved
+            .map(|policy| ("if_unapproved".to_owned(), Value::from(policy))),
     );
     let answer = post(context, &args.of, "schedule", &body.into()).await?;
     told(context, &answer)
