@@ -26,3 +26,32 @@ CREATE TABLE template_syncs (
     -- What the last one found: counts, and templates that cannot be sent by this engine.
     outcome     jsonb NOT NULL DEFAULT '{}'
 );
+
+-- What messages cost. One list for the installation.
+CREATE TABLE price_list (
+    only_one   boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    list       jsonb NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What people allow a campaign to cost, in millionths of the list's currency.
+CREATE TABLE campaign_budgets (
+    campaign     uuid PRIMARY KEY REFERENCES campaigns (id) ON DELETE CASCADE,
+    limit_micros bigint NOT NULL CHECK (limit_micros >= 0)
+);
+
+-- What a message is counted with; NULL until it was accepted.
+ALTER TABLE messages
+    ADD COLUMN cost_category text,
+    ADD COLUMN cost_basis    text,
+    ADD COLUMN cost_micros   bigint;
+
+-- Their sums, changed in the transaction that changes the rows.
+CREATE TABLE campaign_costs (
+    campaign uuid NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+    category text NOT NULL,
+    basis    text NOT NULL,
+    messages bigint NOT NULL,
+    micros   bigint NOT NULL,
+    PRIMARY KEY (campaign, category, basis)
+);

@@ -17,6 +17,7 @@ pub mod api_keys;
 pub mod audience;
 pub mod audit;
 pub mod campaigns;
+pub mod costs;
 pub mod counters;
 pub mod dispatches;
 pub mod holds;

@@ -119,7 +119,9 @@ pub async fn of_account(
     .bind(display_number)
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| read::text(row, "phone_number_id")).collect()
+    rows.iter()
+        .map(|row| read::text(row, "phone_number_id"))
+        .collect()
 }
 
 fn from_row(row: &PgRow) -> Result<PhoneNumber> {

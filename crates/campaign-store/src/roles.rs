@@ -38,25 +38,27 @@ pub struct RolePassword<'a> {
 const SCHEDULER: &[&str] = &[
     "SELECT ON _sqlx_migrations, business_accounts, templates, phone_numbers, campaigns, campaign_changes, \
      campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, dispatches, \
-     messages, campaign_counters, template_syncs",
-    "INSERT ON template_syncs, business_accounts, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
+     messages, campaign_counters, template_syncs, price_list, \
+     campaign_budgets, campaign_costs",
+    "INSERT ON template_syncs, price_list, campaign_budgets, business_accounts, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
      lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions",
-    "UPDATE ON business_accounts, phone_numbers, campaigns, template_syncs",
+    "UPDATE ON business_accounts, phone_numbers, campaigns, template_syncs, price_list",
     "UPDATE (status, status_reason, meta_id, updated_at) ON templates",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (revoked_at) ON api_keys",
     "UPDATE (created_at) ON suppressions",
     "UPDATE (status, body) ON idempotency_keys",
-    "DELETE ON campaign_holds, lane_holds, idempotency_keys, suppressions",
+    "DELETE ON campaign_holds, lane_holds, idempotency_keys, suppressions, campaign_budgets",
     "EXECUTE ON FUNCTION ensure_message_partitions",
 ];
 
 const SENDER: &[&str] = &[
     "SELECT ON _sqlx_migrations, templates, phone_numbers, campaigns, campaign_holds, lane_holds, requests, \
-     suppressions, sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
+     suppressions, sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters, \
+     price_list, campaign_budgets, campaign_costs",
     "INSERT ON campaign_changes, campaign_holds, lane_holds, suppressions, sender_instances, lanes, \
-     lane_members, dispatches, messages, again, campaign_counters",
-    "UPDATE ON sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
+     lane_members, dispatches, messages, again, campaign_counters, campaign_costs",
+    "UPDATE ON campaign_costs, sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters",
     "UPDATE (status, status_reason, started_at, finished_at, control_version, updated_at) ON campaigns",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (applied_at, affected) ON requests",

@@ -146,7 +146,10 @@ pub async fn ask(connection: &mut Connection, account: AccountId) -> Result<()> 
     .execute(connection)
     .await?;
     if done.rows_affected() == 0 {
-        return Err(StoreError::NotFound { what: "account", id: account.to_string() });
+        return Err(StoreError::NotFound {
+            what: "account",
+            id: account.to_string(),
+        });
     }
     Ok(())
 }

@@ -86,7 +86,10 @@ pub async fn get(connection: &mut Connection, id: TemplateId) -> Result<StoredTe
     .bind(id.0)
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| StoreError::NotFound { what: "template", id: id.to_string() })?;
+    .ok_or_else(|| StoreError::NotFound {
+        what: "template",
+        id: id.to_string(),
+    })?;
     from_row(&row)
 }
 

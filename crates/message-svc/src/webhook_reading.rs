@@ -4,14 +4,17 @@
 //! the number that was sent to.
 
 use crate::opt_out_words::OptOutWords;
-use campaign_core::contracts::{AccountChange, AccountEvent, ErrorNote, MessageOutcome, OptOut, OutcomeSource};
+use campaign_core::contracts::{
+    AccountChange, AccountEvent, ErrorNote, MessageOutcome, OptOut, OutcomeSource,
+};
+use campaign_core::cost::{CATEGORY_MAX_CHARS, ReportedPricing};
 use campaign_core::ids::{LaneId, MessageKey};
 use campaign_core::message::MessageState;
 use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
 use chrono::{DateTime, Utc};
 use whatsapp_api::errors::entry;
 use whatsapp_api::webhook::{
-    DeliveryStatus, Inbound, InboundContent, Preference, PreferenceValue, Status, Update,
+    DeliveryStatus, Inbound, InboundContent, Preference, PreferenceValue, Status, StatusPricing, Update,
 };
 use whatsapp_api::{Action, GraphError, decide};
 
@@ -113,6 +116,7 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
     };
     let mut outcome = MessageOutcome::new(key, state, at, OutcomeSource::Webhook);
     outcome.wamid = Some(status.wamid).filter(|wamid| wamid.len() <= WAMID_MAX_BYTES);
+    outcome.pricing = status.pricing.map(reported);
     if state == MessageState::Undelivered {
         outcome.error = Some(
             status
@@ -123,6 +127,21 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
     }
     reading.status = Some((lane, outcome));
     reading
+}
+
+/// Some versions say only what kind of price it is.
+fn reported(pricing: StatusPricing) -> ReportedPricing {
+    let is_free = pricing
+        .kind
+        .as_deref()
+        .is_some_and(|kind| kind.starts_with("free"));
+    ReportedPricing {
+        billable: pricing.billable.unwrap_or(!is_free),
+        category: pricing
+            .category
+            .filter(|category| category.len() <= CATEGORY_MAX_CHARS)
+            .map(|category| category.to_uppercase()),
+    }
 }
 
 fn note(error: &GraphError) -> ErrorNote {

@@ -73,14 +73,28 @@ async fn follow(scheduler: &Scheduler, event: &AccountEvent) -> Result<BTreeSet<
             limit,
         } => {
             let meaning = meaning_of_quality(word);
-            let limit = limit.as_deref().map(|limit| format!(", limit {limit}")).unwrap_or_default();
+            let limit = limit
+                .as_deref()
+                .map(|limit| format!(", limit {limit}"))
+                .unwrap_or_default();
             let reason = format!("WhatsApp reports low quality of the number: {word}{limit}");
             let number = display_number.as_deref();
-            follow_numbers(scheduler, &event.waba_id, number, HoldKind::Quality, meaning, &reason).await
+            follow_numbers(
+                scheduler,
+                &event.waba_id,
+                number,
+                HoldKind::Quality,
+                meaning,
+                &reason,
+            )
+            .await
         }
         AccountChange::Account { event: word, reason } => {
             let meaning = meaning_of_account(word, reason.as_deref());
-            let why = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let why = reason
+                .as_deref()
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default();
             let text = format!("WhatsApp reports of the account: {word}{why}");
             follow_numbers(scheduler, &event.waba_id, None, HoldKind::Account, meaning, &text).await
         }
@@ -96,12 +110,20 @@ async fn follow_template(
 ) -> Result<BTreeSet<LaneId>, StoreError> {
     let mut transaction = scheduler.store.begin().await?;
     let Some(account) = accounts::by_waba_id(&mut transaction, &event.waba_id).await? else {
-        tracing::warn!(template = name, event = word, "a template of an account that is not known here");
+        tracing::warn!(
+            template = name,
+            event = word,
+            "a template of an account that is not known here"
+        );
         return Ok(BTreeSet::new());
     };
     let lanes = match TemplateEvent::read(word) {
         TemplateEvent::Status(status) => {
-            let said = Said { status, reason, meta_id: None };
+            let said = Said {
+                status,
+                reason,
+                meta_id: None,
+            };
             let effect = news::follow(&mut transaction, account.id, name, language, said).await?;
             let mut lanes = effect.lanes;
             if status == TemplateStatus::Approved {
@@ -110,7 +132,8 @@ async fn follow_template(
             lanes
         }
         TemplateEvent::Flagged => {
-            let text = format!("WhatsApp reports that recipients complain about the template {name} ({language})");
+            let text =
+                format!("WhatsApp reports that recipients complain about the template {name} ({language})");
             news::flag(&mut transaction, account.id, name, language, Some(&text)).await?
         }
         TemplateEvent::Unknown => BTreeSet::new(),

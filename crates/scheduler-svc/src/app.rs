@@ -1,9 +1,9 @@
 //! What the scheduler is made of.
 
-use crate::api::{self, Api};
-use crate::config::Config;
 use crate::account_events;
 use crate::api::SyncBell;
+use crate::api::{self, Api};
+use crate::config::Config;
 use crate::queue_metrics;
 use crate::streams::Queues;
 use crate::templates::sync::TemplateSync;

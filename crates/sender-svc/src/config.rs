@@ -209,9 +209,17 @@ mod tests {
     #[test]
     fn a_breaker_that_could_never_trip_is_refused() {
         let problems = |flags: &[&str]| {
-            let arguments = ["sender-svc", "--database-url=postgres://h/d", "--redis-url=redis://h/"];
+            let arguments = [
+                "sender-svc",
+                "--database-url=postgres://h/d",
+                "--redis-url=redis://h/",
+            ];
             let config = Config::parse_from(arguments.iter().chain(flags));
-            config.problems().iter().filter(|problem| problem.to_string().starts_with("BREAKER")).count()
+            config
+                .problems()
+                .iter()
+                .filter(|problem| problem.to_string().starts_with("BREAKER"))
+                .count()
         };
         assert_eq!(problems(&["--breaker-window=100", "--breaker-minimum=101"]), 1);
         assert_eq!(problems(&["--breaker-window=0", "--breaker-minimum=101"]), 0);

@@ -110,10 +110,16 @@ impl CloudApi {
         if let Ok(ErrorBody { error }) = serde_json::from_slice(&body) {
             let told = headers.get(RETRY_AFTER).and_then(retry_after);
             let regained = Some(usage.regained_in).filter(|wait| !wait.is_zero());
-            return Err(ListingError::Refused { error, retry_after: told.max(regained) });
+            return Err(ListingError::Refused {
+                error,
+                retry_after: told.max(regained),
+            });
         }
         if !status.is_success() {
-            return Err(ListingError::NoAnswer(format!("HTTP {} without a Graph error", status.as_u16())));
+            return Err(ListingError::NoAnswer(format!(
+                "HTTP {} without a Graph error",
+                status.as_u16()
+            )));
         }
         let page: Page = serde_json::from_slice(&body)
             .map_err(|error| ListingError::NoAnswer(format!("the listing cannot be read: {error}")))?;
@@ -159,7 +165,10 @@ fn template(value: &Value) -> Option<ListedTemplate> {
         status: text("status")?,
         category: text("category").unwrap_or_default(),
         parameter_format: text("parameter_format"),
-        components: value.get("components").cloned().unwrap_or(Value::Array(Vec::new())),
+        components: value
+            .get("components")
+            .cloned()
+            .unwrap_or(Value::Array(Vec::new())),
         rejected_reason: text("rejected_reason").filter(|reason| reason != "NONE"),
     })
 }
@@ -189,7 +198,9 @@ mod tests {
     use serde_json::json;
 
     fn page(body: Value) -> TemplatesPage {
-        serde_json::from_value::<Page>(body).expect("a page").read(Usage::default())
+        serde_json::from_value::<Page>(body)
+            .expect("a page")
+            .read(Usage::default())
     }
 
     #[test]
@@ -202,10 +213,17 @@ mod tests {
         assert_eq!(page.unreadable, 1);
         let template = &page.templates[0];
         assert_eq!(
-            (template.id.as_str(), template.language.as_str(), template.status.as_str()),
+            (
+                template.id.as_str(),
+                template.language.as_str(),
+                template.status.as_str()
+            ),
             ("7", "pt_BR", "SOMETHING_NEW")
         );
-        assert_eq!((&template.rejected_reason, &template.parameter_format), (&None, &None));
+        assert_eq!(
+            (&template.rejected_reason, &template.parameter_format),
+            (&None, &None)
+        );
     }
 
     #[test]
@@ -228,7 +246,10 @@ mod tests {
             "total_time":5,"estimated_time_to_regain_access":3}]}"#
             .replace('\n', "");
         headers.insert(USAGE, value.parse().expect("a header"));
-        let expected = Usage { percent: 91, regained_in: Duration::from_mins(3) };
+        let expected = Usage {
+            percent: 91,
+            regained_in: Duration::from_mins(3),
+        };
         assert_eq!(usage(&headers), expected);
     }
 }

@@ -78,7 +78,9 @@ pub fn meaning_of_quality(event: &str) -> Meaning {
 pub fn meaning_of_account(event: &str, reason: Option<&str>) -> Meaning {
     match (event, reason) {
         ("DISABLED_UPDATE", Some("REINSTATE")) | ("ACCOUNT_REINSTATED", _) => Meaning::Lift,
-        ("DISABLED_UPDATE" | "ACCOUNT_RESTRICTION" | "ACCOUNT_VIOLATION" | "ACCOUNT_DELETED", _) => Meaning::Hold,
+        ("DISABLED_UPDATE" | "ACCOUNT_RESTRICTION" | "ACCOUNT_VIOLATION" | "ACCOUNT_DELETED", _) => {
+            Meaning::Hold
+        }
         _ => Meaning::Nothing,
     }
 }
@@ -114,6 +116,9 @@ mod tests {
         let json = r#"{"waba_id":"1","change":{"kind":"template","name":"oferta","language":"pt_BR",
             "event":"PAUSED"},"at":1700000000000}"#;
         let event: AccountEvent = serde_json::from_str(json).expect("it decodes");
-        assert!(matches!(event.change, AccountChange::Template { reason: None, .. }));
+        assert!(matches!(
+            event.change,
+            AccountChange::Template { reason: None, .. }
+        ));
     }
 }

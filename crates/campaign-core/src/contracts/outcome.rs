@@ -1,6 +1,7 @@
 //! What the message services report on a lane's outcomes stream, for the ledger to record.
 
 use crate::campaign::HoldKind;
+use crate::cost::ReportedPricing;
 use crate::ids::{CampaignId, InstanceId, MessageKey};
 use crate::message::{MessageState, Report, SkipReason, text_enum};
 use crate::phone::CanonicalPhone;
@@ -69,6 +70,9 @@ pub struct MessageOutcome {
     /// For `skipped`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<SkipReason>,
+    /// What WhatsApp says of its pricing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<ReportedPricing>,
 }
 
 text_enum! {
@@ -117,6 +121,7 @@ impl MessageOutcome {
             error: None,
             due: None,
             skip: None,
+            pricing: None,
         }
     }
 

@@ -99,7 +99,13 @@ pub fn is_lifted_by_approval(reason: &str) -> bool {
 impl Template {
     /// Whether both make the same message: examples and status do not matter, nor the label that Meta chooses.
     pub fn makes_the_same_message(&self, other: &Self) -> bool {
-        let plain = |template: &Self| template.components.iter().map(without_examples).collect::<Vec<_>>();
+        let plain = |template: &Self| {
+            template
+                .components
+                .iter()
+                .map(without_examples)
+                .collect::<Vec<_>>()
+        };
         self.category == other.category
             && self.parameter_format == other.parameter_format
             && plain(self) == plain(other)
@@ -154,16 +160,23 @@ mod tests {
         }
         assert!(TemplateStatus::Paused.stops_what_runs() && TemplateStatus::Paused.may_be_approved());
         assert!(!TemplateStatus::Disabled.may_be_approved());
-        assert!(!TemplateStatus::Pending.stops_what_runs() && !TemplateStatus::Pending.concerns_all_versions());
+        assert!(
+            !TemplateStatus::Pending.stops_what_runs() && !TemplateStatus::Pending.concerns_all_versions()
+        );
     }
 
     #[test]
     fn only_a_hold_about_the_status_is_lifted_by_approval() {
         for &status in TemplateStatus::ALL {
-            assert!(is_lifted_by_approval(&status_hold_reason(status, Some("x"))), "{status}");
+            assert!(
+                is_lifted_by_approval(&status_hold_reason(status, Some("x"))),
+                "{status}"
+            );
         }
         assert!(is_lifted_by_approval("132015: Template is paused"));
-        assert!(!is_lifted_by_approval("132000: the number of parameters does not match"));
+        assert!(!is_lifted_by_approval(
+            "132000: the number of parameters does not match"
+        ));
         assert!(!is_lifted_by_approval("132012: a parameter's format"));
     }
 

@@ -131,10 +131,13 @@ pub(crate) async fn run(context: &Context, command: TemplateCommand) -> Result<(
                         ),
                     ),
                     ("category", template.category),
-                    ("status", match template.status_reason {
-                        Some(reason) => format!("{} ({reason})", template.status),
-                        None => template.status,
-                    }),
+                    (
+                        "status",
+                        match template.status_reason {
+                            Some(reason) => format!("{} ({reason})", template.status),
+                            None => template.status,
+                        },
+                    ),
                     ("variables", template.variables.join(", ")),
                     ("updated", moment(template.updated_at)),
                     ("text", text),

@@ -53,12 +53,17 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<(), Failure
     let mut answer = context.api.get(&path, &vec![]).await?;
     if !args.last {
         let before: Syncs = answer.read()?;
-        let body = args.account.map_or_else(|| json!({}), |id| json!({ "account_id": id }));
+        let body = args
+            .account
+            .map_or_else(|| json!({}), |id| json!({ "account_id": id }));
         let asked: Syncs = context.api.post(&path, &body).await?.read()?;
         let is_read = |syncs: &Syncs| {
             asked.accounts.iter().all(|wanted| {
                 let finished = |syncs: &Syncs| {
-                    let of = syncs.accounts.iter().find(|sync| sync.account_id == wanted.account_id);
+                    let of = syncs
+                        .accounts
+                        .iter()
+                        .find(|sync| sync.account_id == wanted.account_id);
                     of.filter(|sync| !sync.running).and_then(|sync| sync.finished_at)
                 };
                 finished(syncs) > finished(&before)
@@ -84,8 +89,14 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<(), Failure
         if !syncs.enabled {
             told.push_str("templates are not read: the scheduler has no WHATSAPP_ACCESS_TOKEN\n");
         }
-        let passed_over: Vec<_> = syncs.accounts.iter().flat_map(|sync| sync.passed_over.clone()).collect();
-        let columns = ["Account", "Read", "Listed#", "Written#", "Changed#", "Gone#", "Next", "Trouble"];
+        let passed_over: Vec<_> = syncs
+            .accounts
+            .iter()
+            .flat_map(|sync| sync.passed_over.clone())
+            .collect();
+        let columns = [
+            "Account", "Read", "Listed#", "Written#", "Changed#", "Gone#", "Next", "Trouble",
+        ];
         told.push_str(&output.table(&columns, syncs.accounts.into_iter().map(row)));
         for template in passed_over {
             told.push_str("\nnot sendable: ");

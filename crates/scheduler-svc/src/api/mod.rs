@@ -16,6 +16,7 @@ mod openapi;
 mod paging;
 mod phone_numbers;
 mod preview;
+mod prices;
 mod problems;
 mod queues;
 mod suppressions;
@@ -73,6 +74,7 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(campaigns::routes())
         .merge(preview::routes())
+        .merge(prices::routes())
         .merge(template_syncs::routes())
         .merge(templates::routes())
         .merge(phone_numbers::routes())

@@ -135,7 +135,11 @@ async fn ask(
     Ok(answer)
 }
 
-async fn read(api: &Api, connection: &mut Connection, only: Option<&[AccountId]>) -> Result<TemplateSyncs, Stop> {
+async fn read(
+    api: &Api,
+    connection: &mut Connection,
+    only: Option<&[AccountId]>,
+) -> Result<TemplateSyncs, Stop> {
     let mut syncs = template_syncs::list(connection).await?;
     syncs.retain(|sync| only.is_none_or(|only| only.contains(&sync.account_id)));
     Ok(TemplateSyncs {

@@ -65,10 +65,18 @@ pub(crate) async fn follow_versions(
             continue;
         }
         ids.push(version.id);
-        let differs = version.template.status != said.status || version.status_reason.as_deref() != said.reason;
+        let differs =
+            version.template.status != said.status || version.status_reason.as_deref() != said.reason;
         let named = said.meta_id.is_some() && version.meta_id.as_deref() != said.meta_id;
         if differs || named {
-            templates::set_from_meta(&mut *connection, version.id, said.status, said.reason, said.meta_id).await?;
+            templates::set_from_meta(
+                &mut *connection,
+                version.id,
+                said.status,
+                said.reason,
+                said.meta_id,
+            )
+            .await?;
         }
         effect.changed |= version.template.status != said.status;
     }
@@ -81,7 +89,10 @@ pub(crate) async fn follow_versions(
 
 /// A newer version stands at WhatsApp, so versions that wait for approval will not get it: says so where campaigns
 /// wait for them.
-pub(crate) async fn supersede(connection: &mut Connection, versions: &[StoredTemplate]) -> Result<BTreeSet<LaneId>> {
+pub(crate) async fn supersede(
+    connection: &mut Connection,
+    versions: &[StoredTemplate],
+) -> Result<BTreeSet<LaneId>> {
     let mut lanes = BTreeSet::new();
     let Some((newest, older)) = versions.split_first() else {
         return Ok(lanes);
@@ -91,7 +102,10 @@ pub(crate) async fn supersede(connection: &mut Connection, versions: &[StoredTem
         if status.concerns_all_versions() {
             continue;
         }
-        let reason = format!("version {} replaced it at WhatsApp: edit the campaign to send that", newest.version);
+        let reason = format!(
+            "version {} replaced it at WhatsApp: edit the campaign to send that",
+            newest.version
+        );
         templates::set_from_meta(&mut *connection, version.id, status, Some(&reason), None).await?;
         lanes.extend(settle(&mut *connection, &[version.id], status, Some(&reason)).await?);
     }
@@ -138,7 +152,15 @@ pub(crate) async fn settle_campaign(
         return Ok(false);
     }
     let reason = status_hold_reason(status, reason);
-    holds::raise_campaign(connection, campaign.id, HoldKind::Template, &reason, RAISED_BY, None).await
+    holds::raise_campaign(
+        connection,
+        campaign.id,
+        HoldKind::Template,
+        &reason,
+        RAISED_BY,
+        None,
+    )
+    .await
 }
 
 /// The reason of the campaign's hold of kind `template`.
@@ -164,7 +186,15 @@ pub(crate) async fn flag(
     for campaign in campaigns::of_templates(&mut *connection, &ids).await? {
         let changed = match flagged {
             Some(reason) => {
-                holds::raise_campaign(connection, campaign.id, HoldKind::Quality, reason, RAISED_BY, None).await?
+                holds::raise_campaign(
+                    connection,
+                    campaign.id,
+                    HoldKind::Quality,
+                    reason,
+                    RAISED_BY,
+                    None,
+                )
+                .await?
             }
             None => holds::lift_campaign(connection, campaign.id, HoldKind::Quality).await?,
         };

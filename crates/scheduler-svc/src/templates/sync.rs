@@ -88,7 +88,9 @@ impl TemplateSync {
             let read = shutdown.run_until_stopping(tokio::time::timeout(LISTING_MAX, self.read(&claim)));
             let Some(read) = read.await else {
                 // Somebody else reads it at once.
-                return self.finish(&claim, &Err(SyncError::TooSlow), Duration::ZERO).await;
+                return self
+                    .finish(&claim, &Err(SyncError::TooSlow), Duration::ZERO)
+                    .await;
             };
             let read = read.unwrap_or(Err(SyncError::TooSlow));
             let pause = self.pause_after(&read, claim.failures);
@@ -139,7 +141,10 @@ impl TemplateSync {
         let mut after: Option<String> = None;
         let mut unreadable = 0;
         for _ in 0..PAGES_MAX {
-            let page = self.whatsapp.templates_page(&claim.waba_id, after.as_deref()).await?;
+            let page = self
+                .whatsapp
+                .templates_page(&claim.waba_id, after.as_deref())
+                .await?;
             unreadable += page.unreadable;
             for template in page.templates {
                 outcome.listed += 1;
@@ -177,7 +182,9 @@ impl TemplateSync {
         if let Err(why) = &readable
             && outcome.passed_over.len() < PASSED_OVER_SHOWN_MAX
         {
-            outcome.passed_over.push(format!("{} ({}): {why}", listed.name, listed.language));
+            outcome
+                .passed_over
+                .push(format!("{} ({}): {why}", listed.name, listed.language));
         }
         let effect = self
             .store
@@ -204,9 +211,8 @@ impl TemplateSync {
         if newest.is_some_and(|newest| newest.updated_at > claim.claimed_at) {
             return Ok(Effect::default());
         }
-        let changed = template.filter(|template| {
-            newest.is_none_or(|newest| !newest.template.makes_the_same_message(template))
-        });
+        let changed = template
+            .filter(|template| newest.is_none_or(|newest| !newest.template.makes_the_same_message(template)));
         let mut superseded = BTreeSet::new();
         if let Some(template) = changed {
             let id = TemplateId(Uuid::now_v7());
@@ -236,7 +242,10 @@ impl TemplateSync {
         };
         known.retain(|template| !listed.contains(template));
         for (name, language) in known {
-            let effect = self.store.in_time(self.bury(claim.account_id, &name, &language)).await?;
+            let effect = self
+                .store
+                .in_time(self.bury(claim.account_id, &name, &language))
+                .await?;
             outcome.gone += 1;
             self.wake(&effect.lanes).await;
         }
@@ -264,7 +273,10 @@ impl TemplateSync {
 
 /// The template as this engine sends it, or why it cannot.
 fn readable(listed: &ListedTemplate, status: TemplateStatus) -> Result<Template, String> {
-    let category = listed.category.parse().map_err(|error| format!("category: {error}"))?;
+    let category = listed
+        .category
+        .parse()
+        .map_err(|error| format!("category: {error}"))?;
     let parameter_format = listed
         .parameter_format
         .as_deref()
@@ -281,7 +293,11 @@ fn readable(listed: &ListedTemplate, status: TemplateStatus) -> Result<Template,
     };
     match template.compile_for_sending() {
         Ok(_) => Ok(template),
-        Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        Err(problems) => Err(problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")),
     }
 }
 
@@ -293,12 +309,18 @@ fn told(error: &SyncError) -> Option<Duration> {
 }
 
 fn pause_by_usage(every: Duration, usage: Usage) -> Duration {
-    let sparing = if usage.percent >= SPARING_PERCENT { SPARING_PAUSE } else { Duration::ZERO };
+    let sparing = if usage.percent >= SPARING_PERCENT {
+        SPARING_PAUSE
+    } else {
+        Duration::ZERO
+    };
     every.max(sparing).max(usage.regained_in.min(TOLD_PAUSE_MAX))
 }
 
 fn pause_by_failures(failures: i32, told: Option<Duration>) -> Duration {
-    let doublings = u32::try_from(failures).unwrap_or_default().min(FAILURE_DOUBLINGS_MAX);
+    let doublings = u32::try_from(failures)
+        .unwrap_or_default()
+        .min(FAILURE_DOUBLINGS_MAX);
     let pause = (FAILURE_PAUSE_MIN * 2_u32.pow(doublings)).min(FAILURE_PAUSE_MAX);
     pause.max(told.unwrap_or_default().min(TOLD_PAUSE_MAX))
 }
@@ -325,7 +347,9 @@ mod tests {
 
     #[test]
     fn failures_wait_longer_each_time_and_as_long_as_told() {
-        let pauses: Vec<u64> = (0..10).map(|failures| pause_by_failures(failures, None).as_secs()).collect();
+        let pauses: Vec<u64> = (0..10)
+            .map(|failures| pause_by_failures(failures, None).as_secs())
+            .collect();
         assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
         let told = Some(Duration::from_mins(3));
         assert_eq!(pause_by_failures(0, told), Duration::from_mins(3));

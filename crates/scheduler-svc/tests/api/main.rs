@@ -7,6 +7,7 @@
 )]
 
 mod campaigns;
+mod cost;
 mod harness;
 mod inputs;
 mod lifecycle;

@@ -83,8 +83,17 @@ impl Scheduler {
     async fn wait_for_holds(&self, id: &str, kinds: &[&str]) -> Value {
         testkit::wait_for_ok(PATIENCE, &format!("the holds {kinds:?}"), async || {
             let shown = self.shown(id).await;
-            let standing: Vec<_> = shown["holds"].as_array().unwrap().iter().map(|hold| &hold["kind"]).collect();
-            if standing == kinds { Ok(shown.clone()) } else { Err(format!("{standing:?}")) }
+            let standing: Vec<_> = shown["holds"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|hold| &hold["kind"])
+                .collect();
+            if standing == kinds {
+                Ok(shown.clone())
+            } else {
+                Err(format!("{standing:?}"))
+            }
         })
         .await
     }
@@ -112,7 +121,10 @@ async fn every_page_is_read_and_what_this_engine_cannot_send_hides_nothing() {
         "{found}"
     );
     let passed_over = found["passed_over"][0].as_str().unwrap();
-    assert!(passed_over.starts_with("carrossel (pt_BR): components:"), "{passed_over}");
+    assert!(
+        passed_over.starts_with("carrossel (pt_BR): components:"),
+        "{passed_over}"
+    );
 
     let offer = scheduler.templates("oferta").await;
     assert_eq!(offer.len(), 1, "the same text with an example is no new version");
@@ -120,11 +132,19 @@ async fn every_page_is_read_and_what_this_engine_cannot_send_hides_nothing() {
     assert_eq!(scheduler.templates("aviso").await[0]["status"], "PAUSED");
     let unknown = &scheduler.templates("novo").await[0];
     assert_eq!(
-        (&unknown["status"], &unknown["status_reason"], &unknown["language"]),
+        (
+            &unknown["status"],
+            &unknown["status_reason"],
+            &unknown["language"]
+        ),
         (&json!("UNKNOWN"), &json!("IN_REVIEW_BY_SOMEONE"), &json!("pt_BR"))
     );
     let again = scheduler.sync().await;
-    assert_eq!((&again["written"], &again["changed"]), (&json!(0), &json!(0)), "{again}");
+    assert_eq!(
+        (&again["written"], &again["changed"]),
+        (&json!(0), &json!(0)),
+        "{again}"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +154,10 @@ async fn a_changed_template_is_a_new_version_and_a_campaign_keeps_its_own() {
     let id = scheduler.draft().await;
     let before = scheduler.shown(&id).await["template_id"].clone();
     let schedule = format!("/v1/campaigns/{id}/schedule");
-    scheduler.post(&schedule, json!({"scheduled_at": LATER})).await.expect(200);
+    scheduler
+        .post(&schedule, json!({"scheduled_at": LATER}))
+        .await
+        .expect(200);
     whatsapp.list(&[listed("oferta", "PENDING", "Oi {{nome}}, de {{cidade}}!")]);
     assert_eq!(scheduler.sync().await["written"], 1);
     let versions = scheduler.templates("oferta").await;
@@ -142,7 +165,10 @@ async fn a_changed_template_is_a_new_version_and_a_campaign_keeps_its_own() {
         (&versions[0]["version"], &versions[0]["status"]),
         (&json!(2), &json!("PENDING"))
     );
-    assert_eq!(versions[1]["status"], "APPROVED", "a review of version 2 says nothing of version 1");
+    assert_eq!(
+        versions[1]["status"], "APPROVED",
+        "a review of version 2 says nothing of version 1"
+    );
     let shown = scheduler.shown(&id).await;
     assert_eq!((&shown["template_id"], &shown["holds"]), (&before, &json!([])));
 
@@ -150,7 +176,10 @@ async fn a_changed_template_is_a_new_version_and_a_campaign_keeps_its_own() {
     whatsapp.list(&[listed("oferta", "DISABLED", "Oi {{nome}}, de {{cidade}}!")]);
     scheduler.sync().await;
     let held = scheduler.wait_for_holds(&id, &["template"]).await;
-    assert!(held["holds"][0]["reason"].as_str().unwrap().contains("DISABLED"), "{held}");
+    assert!(
+        held["holds"][0]["reason"].as_str().unwrap().contains("DISABLED"),
+        "{held}"
+    );
     whatsapp.list(&[listed("oferta", "APPROVED", "Oi {{nome}}, de {{cidade}}!")]);
     scheduler.sync().await;
     scheduler.wait_for_holds(&id, &[]).await;
@@ -169,13 +198,22 @@ async fn a_template_that_is_not_approved_is_refused_or_waited_for_as_asked() {
         assert!(refused.text.contains("if_unapproved: wait"), "{}", refused.text);
     }
     assert_eq!(
-        scheduler.post(&schedule, json!({"if_unapproved": "maybe"})).await.fields(422),
+        scheduler
+            .post(&schedule, json!({"if_unapproved": "maybe"}))
+            .await
+            .fields(422),
         ["/if_unapproved"]
     );
     let later = json!({"scheduled_at": LATER, "if_unapproved": "wait"});
     let waits = scheduler.post(&schedule, later).await.expect(200);
-    assert_eq!((&waits["stored_status"], &waits["holds"][0]["kind"]), (&json!("SCHEDULED"), &json!("template")));
-    assert!(waits["holds"][0]["reason"].as_str().unwrap().contains("PENDING"), "{waits}");
+    assert_eq!(
+        (&waits["stored_status"], &waits["holds"][0]["kind"]),
+        (&json!("SCHEDULED"), &json!("template"))
+    );
+    assert!(
+        waits["holds"][0]["reason"].as_str().unwrap().contains("PENDING"),
+        "{waits}"
+    );
 
     // The listing approves it, and it goes on by itself: due, it starts under no hold.
     whatsapp.list(&[listed("oferta", "APPROVED", OFFER)]);
@@ -186,7 +224,10 @@ async fn a_template_that_is_not_approved_is_refused_or_waited_for_as_asked() {
     scheduler.say("REJECTED").await;
     let other = scheduler.draft().await;
     let refused = scheduler
-        .post(&format!("/v1/campaigns/{other}/schedule"), json!({"if_unapproved": "wait"}))
+        .post(
+            &format!("/v1/campaigns/{other}/schedule"),
+            json!({"if_unapproved": "wait"}),
+        )
         .await;
     assert_eq!(refused.fields(422), ["/template"]);
 }
@@ -198,7 +239,10 @@ async fn a_campaign_that_waits_for_approval_starts_held_and_goes_on_by_webhook()
     scheduler.say("PENDING").await;
     let id = scheduler.draft().await;
     let now = json!({"if_unapproved": "wait"});
-    scheduler.post(&format!("/v1/campaigns/{id}/schedule"), now).await.expect(200);
+    scheduler
+        .post(&format!("/v1/campaigns/{id}/schedule"), now)
+        .await
+        .expect(200);
     let shown = scheduler.wait_for_status(&id, "PAUSED").await;
     assert_eq!(shown["stored_status"], "SENDING");
     scheduler.report_template("APPROVED").await;
@@ -211,7 +255,10 @@ async fn a_paused_template_holds_what_runs_until_it_is_reinstated() {
     let (_whatsapp, url) = WhatsApp::start(10).await;
     let scheduler = scheduler(&url).await;
     let id = scheduler.draft().await;
-    scheduler.act(&format!("/v1/campaigns/{id}/schedule")).await.expect(200);
+    scheduler
+        .act(&format!("/v1/campaigns/{id}/schedule"))
+        .await
+        .expect(200);
     scheduler.wait_for_status(&id, "SENDING").await;
     scheduler.report_template("PAUSED").await;
     let held = scheduler.wait_for_holds(&id, &["template"]).await;
@@ -245,7 +292,10 @@ async fn a_number_of_low_quality_and_a_restricted_account_hold_what_they_send() 
     let (_whatsapp, url) = WhatsApp::start(10).await;
     let scheduler = scheduler(&url).await;
     let id = scheduler.draft().await;
-    scheduler.act(&format!("/v1/campaigns/{id}/schedule")).await.expect(200);
+    scheduler
+        .act(&format!("/v1/campaigns/{id}/schedule"))
+        .await
+        .expect(200);
     scheduler.wait_for_status(&id, "SENDING").await;
     let quality = |display: &str, event: &str| AccountChange::Quality {
         display_number: Some(display.to_owned()),
@@ -262,12 +312,22 @@ async fn a_number_of_low_quality_and_a_restricted_account_hold_what_they_send() 
     scheduler.report(quality("551130000001", "FLAGGED")).await;
     let held = scheduler.wait_for_holds(&id, &["quality"]).await;
     assert_eq!(held["holds"][0]["scope"], "lane");
-    scheduler.report(account("ACCOUNT_RESTRICTION", Some("RESTRICTED_BIZ_INITIATED_MESSAGING"))).await;
+    scheduler
+        .report(account(
+            "ACCOUNT_RESTRICTION",
+            Some("RESTRICTED_BIZ_INITIATED_MESSAGING"),
+        ))
+        .await;
     scheduler.wait_for_holds(&id, &["quality", "account"]).await;
     scheduler.report(quality("551130000001", "UNFLAGGED")).await;
-    scheduler.report(account("DISABLED_UPDATE", Some("REINSTATE"))).await;
+    scheduler
+        .report(account("DISABLED_UPDATE", Some("REINSTATE")))
+        .await;
     scheduler.wait_for_holds(&id, &[]).await;
-    let holds = scheduler.get(&format!("/v1/phone-numbers/{LANE}")).await.expect(200);
+    let holds = scheduler
+        .get(&format!("/v1/phone-numbers/{LANE}"))
+        .await
+        .expect(200);
     assert_eq!(holds["holds"], json!([]));
 }
 
@@ -300,14 +360,22 @@ async fn a_refused_listing_changes_nothing_says_why_and_is_tried_later() {
 #[tokio::test]
 async fn replicas_share_the_reading() {
     let (whatsapp, url) = WhatsApp::start(10).await;
-    let flags = ["--whatsapp-base-url", &url, "--whatsapp-access-token", "listing-token"];
+    let flags = [
+        "--whatsapp-base-url",
+        &url,
+        "--whatsapp-access-token",
+        "listing-token",
+    ];
     let mut scheduler = Scheduler::start_with(&flags).await;
     for _ in 0..2 {
         let replica = scheduler.replica(&flags).await;
         scheduler.wait_until_ready(&replica).await;
     }
     scheduler.with_account().await;
-    testkit::wait_for(PATIENCE, "a listing", async || (whatsapp.requests() > 0).then_some(())).await;
+    testkit::wait_for(PATIENCE, "a listing", async || {
+        (whatsapp.requests() > 0).then_some(())
+    })
+    .await;
     // Every replica looks each second.
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
     assert_eq!(whatsapp.requests(), 1, "one of three read it, once");

@@ -7,14 +7,16 @@ use campaign_core::campaign::HoldKind;
 use campaign_core::contracts::{
     ErrorNote, MessageEvent, MessageOutcome, OptOut, Outcome, Trouble, TroubleScope,
 };
+use campaign_core::cost::{Charge, PriceList};
 use campaign_core::ids::{CampaignId, InstanceId};
 use campaign_core::message::MessageState;
+use campaign_store::costs::{CostDelta, Terms};
 use campaign_store::counters::CounterDelta;
 use campaign_store::lanes::LaneMembership;
 use campaign_store::messages::{self, LockedRow};
 use campaign_store::rounds::{self, Again, Why};
 use campaign_store::suppressions::{self, Suppression};
-use campaign_store::{Connection, commit, counters, holds, lanes};
+use campaign_store::{Connection, commit, costs, counters, holds, lanes};
 use campaign_streams::lane::OutcomeEntry;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ pub(crate) struct Applied {
     pub(crate) optouts: Vec<OptOut>,
     /// How messages ended, by campaign.
     pub(crate) ends: Vec<(CampaignId, Vec<(i64, End)>)>,
+    /// Campaigns whose budget does not suffice for another message, and why.
+    pub(crate) over_budget: Vec<(CampaignId, String)>,
     /// Instances to admit (with the identity they joined on) or to remove.
     pub(crate) members: Vec<(InstanceId, Option<String>)>,
 }
@@ -53,8 +57,13 @@ pub(crate) async fn batch(
     for trouble in sorted.troubles {
         hold(lane, &mut transaction, trouble).await?;
     }
+    let prices = match sorted.messages.is_empty() {
+        true => None,
+        false => costs::price_list(&mut transaction).await?.map(|(list, _)| list),
+    };
+    let prices = prices.unwrap_or_default();
     for (campaign, by_seq) in &sorted.messages {
-        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied).await?;
+        apply_messages(lane, &mut transaction, *campaign, by_seq, &prices, &mut applied).await?;
     }
     for (instance, joined) in sorted.members {
         if let Some(membership) = joined {
@@ -111,8 +120,11 @@ async fn apply_messages(
     connection: &mut Connection,
     campaign: CampaignId,
     by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
+    prices: &PriceList,
     applied: &mut Applied,
 ) -> Result<(), LaneError> {
+    let terms = costs::terms(&mut *connection, campaign).await?;
+    let mut cost = CostDelta::default();
     let seqs: Vec<i64> = by_seq.keys().copied().collect();
     let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
     if locked.len() < seqs.len() {
@@ -130,6 +142,7 @@ async fn apply_messages(
         for outcome in outcomes {
             any_change |= row.row.apply(&outcome.report());
         }
+        any_change |= charge(&mut row, outcomes, prices, &terms, &mut cost);
         let after = row.row.state;
         // One that was applied before, in a batch whose events may not have been told, is told again.
         if outcomes.iter().any(|outcome| outcome.state == after) {
@@ -155,9 +168,48 @@ async fn apply_messages(
     messages::update(&mut *connection, campaign, &changed).await?;
     rounds::note(&mut *connection, campaign, &again).await?;
     rounds::forget(&mut *connection, campaign, &no_longer).await?;
+    costs::apply(&mut *connection, campaign, &cost).await?;
+    if let Some(budget) = terms.budget {
+        let spent = costs::total(&mut *connection, campaign).await?;
+        let next = prices.highest(&terms.category).unwrap_or_default();
+        if spent.0 + next.0 > budget.0 {
+            let currency = &prices.currency;
+            let reason =
+                format!("{spent} of {budget} {currency} are spent; the next message may cost {next}");
+            applied.over_budget.push((campaign, reason));
+        }
+    }
     counters::apply(connection, campaign, &delta).await?;
     applied.ends.push((campaign, ends));
     Ok(())
+}
+
+/// Counts what a message costs, once it was accepted. Returns whether that changed.
+fn charge(
+    row: &mut LockedRow,
+    outcomes: &[&MessageOutcome],
+    prices: &PriceList,
+    terms: &Terms,
+    delta: &mut CostDelta,
+) -> bool {
+    let phone = row.phone.as_deref().unwrap_or_default();
+    let mut after = row.charge.clone();
+    if row.row.state.is_accepted() {
+        let mut charge = after.unwrap_or_else(|| Charge::accepted(prices, phone, &terms.category));
+        for pricing in outcomes.iter().filter_map(|outcome| outcome.pricing.as_ref()) {
+            charge = charge.reported(prices, phone, pricing);
+        }
+        if row.row.state == MessageState::Undelivered {
+            charge = charge.undelivered();
+        }
+        after = Some(charge);
+    }
+    let changed = after != row.charge;
+    if changed {
+        delta.moved(row.charge.as_ref(), after.as_ref());
+        row.charge = after;
+    }
+    changed
 }
 
 /// How a message ended, if it did with this change.
@@ -271,11 +323,36 @@ pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
     }
 }
 
-/// Holds the campaigns whose last messages ended in too many errors.
-pub(crate) async fn break_off(lane: &Lane) -> Result<(), LaneError> {
+/// Holds the campaigns whose last messages ended in too many errors, or whose budget is spent.
+pub(crate) async fn break_off(lane: &Lane, over_budget: &[(CampaignId, String)]) -> Result<(), LaneError> {
+    for (campaign, reason) in over_budget {
+        let mut transaction = lane.begin().await?;
+        let raised = holds::raise_campaign(
+            &mut transaction,
+            *campaign,
+            HoldKind::Budget,
+            reason,
+            "sender-svc",
+            None,
+        )
+        .await?;
+        commit(transaction).await?;
+        if raised {
+            lane.look.notify_one();
+            tracing::warn!(campaign_id = %campaign, reason, "the campaign is held because of its budget");
+        }
+    }
     for (campaign, reason) in lane.shares.over() {
         let mut transaction = lane.begin().await?;
-        holds::raise_campaign(&mut transaction, campaign, HoldKind::Errors, &reason, "sender-svc", None).await?;
+        holds::raise_campaign(
+            &mut transaction,
+            campaign,
+            HoldKind::Errors,
+            &reason,
+            "sender-svc",
+            None,
+        )
+        .await?;
         commit(transaction).await?;
         lane.shares.held(campaign);
         metrics::counter!("breaker_trips_total").increment(1);

@@ -49,7 +49,7 @@ impl End {
         let Some(code) = code.and_then(|code| code.parse().ok()) else {
             return Self::Message;
         };
-        match entry(code).map(|entry| entry.scope) {
+        match entry(code).map(|entry| entry.decision.scope) {
             _ if WITHHELD.contains(&code) => Self::Fine,
             Some(Scope::Recipient | Scope::Pair) => Self::Recipient,
             Some(Scope::Message | Scope::Template | Scope::Lane | Scope::Account | Scope::Unknown) | None => {
@@ -230,14 +230,16 @@ mod tests {
         assert!(shares(errors(9)).over().is_empty(), "under the minimum");
         let over = shares(errors(10)).over();
         assert!(over[0].1.starts_with("10 of the last 10"), "{over:?}");
-        let mixed = |errors: i64| (0..50).map(move |seq| (seq, if seq < errors { End::Message } else { End::Fine }));
+        let mixed =
+            |errors: i64| (0..50).map(move |seq| (seq, if seq < errors { End::Message } else { End::Fine }));
         assert!(shares(mixed(9)).over().is_empty());
         assert_eq!(shares(mixed(10)).over().len(), 1);
     }
 
     #[test]
     fn poor_recipients_have_a_limit_of_their_own() {
-        let poor = |poor: i64| (0..50).map(move |seq| (seq, if seq < poor { End::Recipient } else { End::Fine }));
+        let poor =
+            |poor: i64| (0..50).map(move |seq| (seq, if seq < poor { End::Recipient } else { End::Fine }));
         assert!(shares(poor(29)).over().is_empty());
         let over = shares(poor(30)).over();
         assert!(over[0].1.contains("recipients"), "{over:?}");
@@ -248,7 +250,11 @@ mod tests {
         let accepted_then_failed = (0..100)
             .map(|seq| (seq, End::Fine))
             .chain((0..20).map(|seq| (seq, End::Message)));
-        assert!(shares(accepted_then_failed.clone()).over()[0].1.starts_with("20 of the last 100"));
+        assert!(
+            shares(accepted_then_failed.clone()).over()[0]
+                .1
+                .starts_with("20 of the last 100")
+        );
         let and_then_fine = accepted_then_failed.chain((100..120).map(|seq| (seq, End::Fine)));
         assert!(shares(and_then_fine).over().is_empty());
     }
@@ -259,10 +265,16 @@ mod tests {
         assert_eq!(shares.over().len(), 1);
         assert_eq!(shares.over().len(), 1, "until it is held");
         shares.held(campaign());
-        shares.note(campaign(), &(10..40).map(|seq| (seq, End::Message)).collect::<Vec<_>>());
+        shares.note(
+            campaign(),
+            &(10..40).map(|seq| (seq, End::Message)).collect::<Vec<_>>(),
+        );
         assert!(shares.over().is_empty(), "what was in hand counts for nothing");
         shares.released(campaign());
-        shares.note(campaign(), &(40..49).map(|seq| (seq, End::Message)).collect::<Vec<_>>());
+        shares.note(
+            campaign(),
+            &(40..49).map(|seq| (seq, End::Message)).collect::<Vec<_>>(),
+        );
         assert!(shares.over().is_empty());
         shares.note(campaign(), &[(49, End::Message)]);
         assert_eq!(shares.over().len(), 1);

@@ -122,7 +122,7 @@ impl Ledger {
         for (campaign, ends) in &applied.ends {
             self.lane.shares.note(*campaign, ends);
         }
-        apply::break_off(&self.lane).await?;
+        apply::break_off(&self.lane, &applied.over_budget).await?;
         if !applied.optouts.is_empty() {
             let lanes = directory(&self.lane.sender.streams).await?;
             for optout in &applied.optouts {

@@ -6,6 +6,7 @@ mod stage;
 
 mod audience;
 mod breaker;
+mod cost;
 mod decisions;
 mod losses;
 mod rounds;

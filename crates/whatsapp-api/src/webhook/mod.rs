@@ -125,6 +125,21 @@ pub struct Status {
     pub callback_data: Option<String>,
     /// Why it failed; decided by the same table as answers.
     pub errors: Vec<GraphError>,
+    /// What it costs, where Meta says.
+    pub pricing: Option<StatusPricing>,
+}
+
+/// The `pricing` of a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusPricing {
+    /// Whether it is billed; absent in some versions, which bill.
+    pub billable: Option<bool>,
+    /// `PMP` (per message) or `CBP` (per conversation).
+    pub model: Option<String>,
+    /// `marketing`, `utility`, `authentication`, `service`, `marketing_lite`, ….
+    pub category: Option<String>,
+    /// `regular`, `free_customer_service`, `free_entry_point`.
+    pub kind: Option<String>,
 }
 
 /// A person wrote or pressed a button.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     AccountUpdate, DeliveryStatus, Inbound, InboundContent, MAX_UPDATES, MAX_WEBHOOK_BYTES, Preference,
-    PreferenceValue, Quality, Status, TemplateStatus, Update, Webhook, WebhookError,
+    PreferenceValue, Quality, Status, StatusPricing, TemplateStatus, Update, Webhook, WebhookError,
 };
 use crate::lenient;
 
@@ -100,7 +100,20 @@ fn status(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {
         errors: errors
             .filter_map(|error| serde::Deserialize::deserialize(error).ok())
             .collect(),
+        pricing: value
+            .get("pricing")
+            .filter(|pricing| pricing.is_object())
+            .map(pricing),
     }))
+}
+
+fn pricing(value: &Value) -> StatusPricing {
+    StatusPricing {
+        billable: value["billable"].as_bool(),
+        model: string(value, "pricing_model"),
+        category: string(value, "category"),
+        kind: string(value, "type"),
+    }
 }
 
 fn inbound(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {

@@ -1,5 +1,6 @@
 //! `campaignctl campaign`: from the draft to the last receipt.
 
+pub(crate) mod cost;
 mod export;
 mod input;
 mod requests;
@@ -70,6 +71,10 @@ pub(crate) enum CampaignCommand {
     },
     /// Render the first ten real recipients without sending, and list who would be skipped
     Preview(Of),
+    /// Estimate what it will cost, by the price list
+    Estimate(Of),
+    /// Set what it may cost: where the next message would pass that, it is held
+    Budget(cost::BudgetArgs),
     /// Send the campaign's message to these numbers now
     Test {
         /// The campaign.
@@ -205,6 +210,8 @@ pub(crate) async fn run(context: &Context, command: CampaignCommand) -> Result<(
             let answer = get(context, &of, Some("preview"), &vec![]).await?;
             context.output.answer(&answer, show::preview)
         }
+        CampaignCommand::Estimate(of) => cost::estimate(context, &of).await,
+        CampaignCommand::Budget(args) => cost::budget(context, args).await,
         CampaignCommand::Test { of, phones } => {
             let answer = post(context, &of, "test", &json!({ "phones": phones })).await?;
             told(context, &answer)

@@ -155,7 +155,11 @@ async fn edit(
             .await?
             .iter()
             .any(|hold| hold.kind == HoldKind::Template);
-        let if_unapproved = if waits { IfUnapproved::Wait } else { IfUnapproved::Refuse };
+        let if_unapproved = if waits {
+            IfUnapproved::Wait
+        } else {
+            IfUnapproved::Refuse
+        };
         check_sendable(change.connection(), &mut faults, &campaign, if_unapproved).await?;
         faults.finish()?;
     }

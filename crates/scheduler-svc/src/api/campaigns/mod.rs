@@ -1,6 +1,7 @@
 //! `/v1/campaigns`: from the draft to the last receipt.
 
 mod control;
+mod cost;
 mod decide;
 mod draft;
 mod recipients;
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(schedule::routes())
         .merge(control::routes())
         .merge(report::routes())
+        .merge(cost::routes())
         .merge(recipients::routes())
         .merge(requests::routes())
 }

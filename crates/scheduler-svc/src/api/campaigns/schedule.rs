@@ -188,7 +188,9 @@ async fn with_time(
         times.zone.name().clone_into(&mut campaign.time_zone);
     }
     let if_unapproved = input.if_unapproved.as_deref().unwrap_or("refuse");
-    let if_unapproved = faults.name("/if_unapproved", if_unapproved).unwrap_or(IfUnapproved::Wait);
+    let if_unapproved = faults
+        .name("/if_unapproved", if_unapproved)
+        .unwrap_or(IfUnapproved::Wait);
     check_sendable(connection, &mut faults, &campaign, if_unapproved).await?;
     faults.finish()?;
     Ok(campaign)
@@ -215,7 +217,11 @@ pub(super) async fn check_sendable(
     };
     if let Some(expected) = expected {
         let why = template.status_reason.as_deref().map(|why| format!(" ({why})"));
-        faults.add("/template", format!("is {status}{}", why.unwrap_or_default()), expected);
+        faults.add(
+            "/template",
+            format!("is {status}{}", why.unwrap_or_default()),
+            expected,
+        );
     }
     check_mapping(faults, &template, &campaign.mapping);
     let number = phone_numbers::get(connection, &campaign.phone_number_id).await?;
@@ -226,7 +232,10 @@ pub(super) async fn check_sendable(
 }
 
 /// Holds a campaign whose template is not approved, or releases one that has another template now.
-pub(super) async fn settle_template_hold(connection: &mut Connection, campaign: &Campaign) -> Result<(), Stop> {
+pub(super) async fn settle_template_hold(
+    connection: &mut Connection,
+    campaign: &Campaign,
+) -> Result<(), Stop> {
     let template = templates::get(connection, campaign.template_id).await?;
     let (status, reason) = (template.template.status, template.status_reason);
     news::settle_campaign(connection, campaign, status, reason.as_deref()).await?;
