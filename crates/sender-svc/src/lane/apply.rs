@@ -57,11 +57,7 @@ pub(crate) async fn batch(
     for trouble in sorted.troubles {
         hold(lane, &mut transaction, trouble).await?;
     }
-    let prices = match sorted.messages.is_empty() {
-        true => None,
-        false => costs::price_list(&mut transaction).await?.map(|(list, _)| list),
-    };
-    let prices = prices.unwrap_or_default();
+    let prices = prices(&mut transaction, &sorted).await?;
     for (campaign, by_seq) in &sorted.messages {
         apply_messages(lane, &mut transaction, *campaign, by_seq, &prices, &mut applied).await?;
     }
@@ -123,8 +119,6 @@ async fn apply_messages(
     prices: &PriceList,
     applied: &mut Applied,
 ) -> Result<(), LaneError> {
-    let terms = costs::terms(&mut *connection, campaign).await?;
-    let mut cost = CostDelta::default();
     let seqs: Vec<i64> = by_seq.keys().copied().collect();
     let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
     if locked.len() < seqs.len() {
@@ -132,6 +126,12 @@ async fn apply_messages(
         tracing::warn!(campaign_id = %campaign, unknown, "outcomes of messages that the ledger does not have");
         metrics::counter!("ledger_unknown_messages_total").increment(unknown as u64);
     }
+    if locked.is_empty() {
+        // Perhaps not even the campaign is known.
+        return Ok(());
+    }
+    let terms = costs::terms(&mut *connection, campaign).await?;
+    let mut cost = CostDelta::default();
     let mut changed: Vec<LockedRow> = Vec::with_capacity(locked.len());
     let mut delta = CounterDelta::default();
     let (mut again, mut no_longer, mut ends) = (Vec::new(), Vec::new(), Vec::new());
@@ -169,19 +169,38 @@ async fn apply_messages(
     rounds::note(&mut *connection, campaign, &again).await?;
     rounds::forget(&mut *connection, campaign, &no_longer).await?;
     costs::apply(&mut *connection, campaign, &cost).await?;
-    if let Some(budget) = terms.budget {
-        let spent = costs::total(&mut *connection, campaign).await?;
-        let next = prices.highest(&terms.category).unwrap_or_default();
-        if spent.0 + next.0 > budget.0 {
-            let currency = &prices.currency;
-            let reason =
-                format!("{spent} of {budget} {currency} are spent; the next message may cost {next}");
-            applied.over_budget.push((campaign, reason));
-        }
+    if let Some(reason) = over_budget(&mut *connection, campaign, &terms, prices).await? {
+        applied.over_budget.push((campaign, reason));
     }
     counters::apply(connection, campaign, &delta).await?;
     applied.ends.push((campaign, ends));
     Ok(())
+}
+
+/// The price list; an empty one prices nothing.
+async fn prices(connection: &mut Connection, sorted: &Sorted<'_>) -> Result<PriceList, LaneError> {
+    if sorted.messages.is_empty() {
+        return Ok(PriceList::default());
+    }
+    let list = costs::price_list(connection).await?;
+    Ok(list.map(|(list, _)| list).unwrap_or_default())
+}
+
+/// Why the campaign's budget does not suffice for another message, if it does not.
+async fn over_budget(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    terms: &Terms,
+    prices: &PriceList,
+) -> Result<Option<String>, LaneError> {
+    let Some(budget) = terms.budget else {
+        return Ok(None);
+    };
+    let spent = costs::total(connection, campaign).await?;
+    let next = prices.highest(&terms.category).unwrap_or_default();
+    let currency = &prices.currency;
+    let reason = || format!("{spent} of {budget} {currency} are spent; the next message may cost {next}");
+    Ok((spent.0 + next.0 > budget.0).then(reason))
 }
 
 /// Counts what a message costs, once it was accepted. Returns whether that changed.
