@@ -22,6 +22,8 @@ async fn scheduler(url: &str) -> Scheduler {
     ])
     .await;
     scheduler.with_account().await;
+    // A new account is read by itself; from here on it is read when the test says so.
+    scheduler.sync().await;
     scheduler
 }
 
