@@ -54,7 +54,7 @@ pub(crate) async fn batch(
     let mut applied = Applied::default();
     let mut transaction = lane.begin().await?;
     // Holds lock campaigns, which everyone locks before rows and counters.
-    for trouble in sorted.troubles {
+    for trouble in &sorted.troubles {
         hold(lane, &mut transaction, trouble).await?;
     }
     let prices = prices(&mut transaction, &sorted).await?;
