@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 
 /// What the harness's template says.
 const OFFER: &str = "Olá {{nome}}, de {{cidade}}.";
-const LATER: &str = "2027-12-24T09:00";
+
+/// A month from now.
+fn later() -> String {
+    (Utc::now() + chrono::Duration::days(30)).to_rfc3339()
+}
 
 /// A scheduler that reads templates from this WhatsApp, and an account with the approved template `oferta`.
 async fn scheduler(url: &str) -> Scheduler {
@@ -157,7 +161,7 @@ async fn a_changed_template_is_a_new_version_and_a_campaign_keeps_its_own() {
     let before = scheduler.shown(&id).await["template_id"].clone();
     let schedule = format!("/v1/campaigns/{id}/schedule");
     scheduler
-        .post(&schedule, json!({"scheduled_at": LATER}))
+        .post(&schedule, json!({"scheduled_at": later()}))
         .await
         .expect(200);
     whatsapp.list(&[listed("oferta", "PENDING", "Oi {{nome}}, de {{cidade}}!")]);
@@ -206,7 +210,7 @@ async fn a_template_that_is_not_approved_is_refused_or_waited_for_as_asked() {
             .fields(422),
         ["/if_unapproved"]
     );
-    let later = json!({"scheduled_at": LATER, "if_unapproved": "wait"});
+    let later = json!({"scheduled_at": later(), "if_unapproved": "wait"});
     let waits = scheduler.post(&schedule, later).await.expect(200);
     assert_eq!(
         (&waits["stored_status"], &waits["holds"][0]["kind"]),

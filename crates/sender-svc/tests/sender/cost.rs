@@ -122,7 +122,9 @@ async fn what_whatsapp_reports_corrects_the_sum_once() {
     };
     // One of a campaign that nobody knows keeps nothing up.
     let nobody = CampaignId(Uuid::now_v7());
-    stage.status(nobody, Seq(1), MessageState::Delivered, pricing(true)).await;
+    stage
+        .status(nobody, Seq(1), MessageState::Delivered, pricing(true))
+        .await;
     for _ in 0..2 {
         stage.status(id, seqs[0], MessageState::Sent, pricing(true)).await;
         stage
