@@ -115,7 +115,7 @@ pub async fn finish(
     sqlx::query(
         "-- template_syncs.finish
          UPDATE template_syncs SET lease_until = '-infinity', finished_at = clock_timestamp(),
-             next_at = clock_timestamp() + make_interval(secs => CASE WHEN asked = $3 THEN $4 ELSE $5 END),
+             next_at = clock_timestamp() + make_interval(secs => CASE WHEN asked = $3 THEN $4::float8 ELSE $5::float8 END),
              failures = CASE WHEN $6::text IS NULL THEN 0 ELSE failures + 1 END,
              error = $6, outcome = coalesce($7::jsonb, outcome)
          WHERE account_id = $1 AND started_at = $2",
