@@ -89,6 +89,8 @@ text_enum! {
         Account = "account",
         /// The number is not registered, not permitted or gone.
         Number = "number",
+        /// Too many of its last messages ended in a final error. Lifted by a person.
+        Errors = "errors",
         /// The money set aside is spent.
         Budget = "budget",
         /// The portfolio's limit of recipients within 24 hours is reached.
@@ -97,6 +99,16 @@ text_enum! {
         Misfire = "misfire",
         /// Postgres and Redis contradict each other. A person must look.
         Contradiction = "contradiction",
+    }
+}
+
+text_enum! {
+    /// What happens to a campaign that is scheduled with a template that is not approved.
+    IfUnapproved {
+        /// It is not scheduled.
+        Refuse = "refuse",
+        /// It is scheduled, and held until the template is approved.
+        Wait = "wait",
     }
 }
 

@@ -8,11 +8,13 @@
 //! - [`customer`], [`segment`]: who could be reached, and which of them.
 //! - [`phone`], [`template`], [`variables`]: from a customer to the text that one person receives.
 //! - [`audience`]: judges a customer by all of these: a recipient, or the reason why not.
+//! - [`cost`]: prices, and what a message is counted with.
 //! - [`contracts`]: every entry that travels through Redis.
 
 pub mod audience;
 pub mod campaign;
 pub mod contracts;
+pub mod cost;
 pub mod customer;
 pub mod ids;
 pub mod message;

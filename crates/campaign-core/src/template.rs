@@ -8,6 +8,7 @@
 //! components" and "Message templates".
 
 mod compiled;
+mod news;
 mod rules;
 mod text;
 mod value;
@@ -16,6 +17,7 @@ pub use compiled::{
     CompiledTemplate, ComponentParameters, Parameter, ParameterKind, Placeholder, RenderProblem,
     RenderedButton, RenderedMessage, Section,
 };
+pub use news::{TemplateEvent, is_lifted_by_approval, status_hold_reason};
 pub use rules::TemplateError;
 pub use text::{TEXT_MAX_PLACEHOLDERS, TemplateText, TextProblem};
 pub use value::{
@@ -94,6 +96,8 @@ text_enum! {
         Archived = "ARCHIVED",
         /// Not taken, since the account has too many.
         LimitExceeded = "LIMIT_EXCEEDED",
+        /// Somewhere that this engine does not know; Meta's word stands beside it.
+        Unknown = "UNKNOWN",
     }
 }
 

@@ -194,6 +194,21 @@ pub async fn sending_without_dispatch(connection: &mut Connection, limit: i64) -
     by_ids(connection, &ids).await
 }
 
+/// Campaigns that wait for their time or are being sent, with one of these versions of a template.
+pub async fn of_templates(connection: &mut Connection, templates: &[TemplateId]) -> Result<Vec<Campaign>> {
+    let templates: Vec<Uuid> = templates.iter().map(|id| id.0).collect();
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "-- campaigns.of_templates
+         SELECT id FROM campaigns
+         WHERE template_id = ANY($1) AND finished_at IS NULL AND status IN ('SCHEDULED', 'SENDING', 'COMPLETED')
+         ORDER BY id",
+    )
+    .bind(&templates)
+    .fetch_all(&mut *connection)
+    .await?;
+    by_ids(connection, &ids).await
+}
+
 /// When the next campaign is due; in the past if one is waiting to be claimed.
 pub async fn next_scheduled_at(connection: &mut Connection) -> Result<Option<DateTime<Utc>>> {
     let next = sqlx::query_scalar(

@@ -17,6 +17,7 @@ pub mod api_keys;
 pub mod audience;
 pub mod audit;
 pub mod campaigns;
+pub mod costs;
 pub mod counters;
 pub mod dispatches;
 pub mod holds;
@@ -31,6 +32,7 @@ pub mod requests;
 pub mod roles;
 pub mod rounds;
 pub mod suppressions;
+pub mod template_syncs;
 pub mod templates;
 
 mod error;

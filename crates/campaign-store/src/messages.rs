@@ -3,6 +3,7 @@
 use crate::counters::CounterDelta;
 use crate::dispatches::Pass;
 use crate::{Connection, Result, read};
+use campaign_core::cost::{Charge, Money};
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_core::message::{MessageRow, MessageState, SkipReason};
 use campaign_core::phone::CanonicalPhone;
@@ -21,8 +22,12 @@ pub struct LockedRow {
     pub seq: Seq,
     /// The ERP's id of the customer.
     pub customer_id: String,
+    /// Canonical; none for a duplicate.
+    pub phone: Option<String>,
     /// What events can change.
     pub row: MessageRow,
+    /// What it is counted with; none until it was accepted.
+    pub charge: Option<Charge>,
 }
 
 /// A row to be fed.
@@ -43,7 +48,7 @@ pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64
     let rows = sqlx::query(
         "-- messages.lock
          SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
-             settled_at, accepted_at, sent_at, delivered_at, read_at
+             settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
          FROM messages WHERE campaign = $1 AND seq = ANY($2) ORDER BY seq FOR UPDATE",
     )
     .bind(campaign.0)
@@ -63,7 +68,7 @@ pub async fn lock_unsettled(
     let rows = sqlx::query(
         "-- messages.lock_unsettled
          SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
-             settled_at, accepted_at, sent_at, delivered_at, read_at
+             settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
          FROM messages
          WHERE campaign = $1 AND seq > $2 AND state IN ('pending', 'deferred') ORDER BY seq LIMIT $3 FOR UPDATE",
     )
@@ -86,7 +91,7 @@ pub async fn lock_fed_pending(
     let rows = sqlx::query(
         "-- messages.lock_fed_pending
          SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
-             settled_at, accepted_at, sent_at, delivered_at, read_at
+             settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
          FROM messages AS m
          WHERE campaign = $1 AND seq <= $2 AND state = 'pending'
              AND ($3 OR EXISTS (SELECT 1 FROM again AS a
@@ -106,6 +111,8 @@ fn read_locked(row: &PgRow) -> Result<LockedRow> {
     Ok(LockedRow {
         seq: Seq(row.try_get("seq")?),
         customer_id: row.try_get("customer_id")?,
+        phone: row.try_get("phone")?,
+        charge: read_charge(row)?,
         row: MessageRow {
             state: read::text(row, "state")?,
             generation: Generation(row.try_get("generation")?),
@@ -123,6 +130,17 @@ fn read_locked(row: &PgRow) -> Result<LockedRow> {
     })
 }
 
+fn read_charge(row: &PgRow) -> Result<Option<Charge>> {
+    let Some(category) = row.try_get("cost_category")? else {
+        return Ok(None);
+    };
+    Ok(Some(Charge {
+        category,
+        basis: read::text(row, "cost_basis")?,
+        amount: Money(row.try_get("cost_micros")?),
+    }))
+}
+
 /// Writes locked rows back.
 pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[LockedRow]) -> Result<()> {
     if rows.is_empty() {
@@ -138,12 +156,13 @@ pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[L
          UPDATE messages AS m SET
              state = u.state::message_state, generation = u.generation, attempts = u.attempts, wamid = u.wamid,
              wa_id = u.wa_id, error_code = u.error_code, error_text = u.error_text, settled_at = u.settled_at,
-             accepted_at = u.accepted_at, sent_at = u.sent_at, delivered_at = u.delivered_at, read_at = u.read_at
+             accepted_at = u.accepted_at, sent_at = u.sent_at, delivered_at = u.delivered_at, read_at = u.read_at,
+             cost_category = u.cost_category, cost_basis = u.cost_basis, cost_micros = u.cost_micros
          FROM UNNEST($2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[],
                  $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-                 $14::timestamptz[])
+                 $14::timestamptz[], $15::text[], $16::text[], $17::bigint[])
              AS u (seq, state, generation, attempts, wamid, wa_id, error_code, error_text, settled_at, accepted_at,
-                 sent_at, delivered_at, read_at)
+                 sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros)
          WHERE m.campaign = $1 AND m.seq = u.seq",
     )
     .bind(campaign.0)
@@ -160,6 +179,9 @@ pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[L
     .bind(column!(locked => locked.row.sent_at))
     .bind(column!(locked => locked.row.delivered_at))
     .bind(column!(locked => locked.row.read_at))
+    .bind(column!(locked => locked.charge.as_ref().map(|charge| charge.category.as_str())))
+    .bind(column!(locked => locked.charge.as_ref().map(|charge| charge.basis.as_str())))
+    .bind(column!(locked => locked.charge.as_ref().map(|charge| charge.amount.0)))
     .execute(connection)
     .await?;
     Ok(())

@@ -134,6 +134,28 @@ pub async fn list(
     rows.iter().map(from_row).collect()
 }
 
+/// The numbers of Meta's account `waba_id`: all, or those whose digits are these.
+pub async fn of_account(
+    connection: &mut Connection,
+    waba_id: &str,
+    display_number: Option<&str>,
+) -> Result<Vec<LaneId>> {
+    let rows = sqlx::query(
+        "-- phone_numbers.of_account
+         SELECT phone_number_id FROM phone_numbers JOIN business_accounts ON business_accounts.id = account_id
+         WHERE waba_id = $1 AND ($2::text IS NULL
+             OR regexp_replace(display_number, '[^0-9]', '', 'g') = regexp_replace($2, '[^0-9]', '', 'g'))
+         ORDER BY phone_number_id",
+    )
+    .bind(waba_id)
+    .bind(display_number)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| read::text(row, "phone_number_id"))
+        .collect()
+}
+
 fn from_row(row: &PgRow) -> Result<PhoneNumber> {
     Ok(PhoneNumber {
         phone_number_id: read::text(row, "phone_number_id")?,

@@ -38,29 +38,33 @@ pub struct RolePassword<'a> {
 const SCHEDULER: &[&str] = &[
     "SELECT ON _sqlx_migrations, business_accounts, templates, phone_numbers, campaigns, campaign_changes, \
      campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins, \
-     dispatches, messages, campaign_counters, portfolios, portfolio_usage",
-    "INSERT ON business_accounts, portfolios, templates, phone_numbers, campaigns, campaign_changes, campaign_holds, \
-     lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins",
-    "UPDATE ON business_accounts, phone_numbers, campaigns, portfolios",
-    "UPDATE (status, updated_at) ON templates",
+     dispatches, messages, campaign_counters, portfolios, portfolio_usage, template_syncs, price_list, \
+     campaign_budgets, campaign_costs",
+    "INSERT ON business_accounts, portfolios, templates, template_syncs, phone_numbers, campaigns, campaign_changes, \
+     campaign_holds, lane_holds, requests, api_keys, audit_log, idempotency_keys, suppressions, opt_ins, price_list, \
+     campaign_budgets",
+    "UPDATE ON business_accounts, phone_numbers, campaigns, portfolios, template_syncs, price_list",
+    "UPDATE (status, status_reason, meta_id, updated_at) ON templates",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (revoked_at) ON api_keys",
     "UPDATE (created_at) ON suppressions",
     "UPDATE (at) ON opt_ins",
     "UPDATE (status, body) ON idempotency_keys",
-    "DELETE ON campaign_holds, lane_holds, idempotency_keys, suppressions",
+    "DELETE ON campaign_holds, lane_holds, idempotency_keys, suppressions, campaign_budgets",
     "EXECUTE ON FUNCTION ensure_message_partitions",
 ];
 
 const SENDER: &[&str] = &[
     "SELECT ON _sqlx_migrations, templates, phone_numbers, campaigns, campaign_holds, lane_holds, requests, \
      suppressions, opt_ins, sender_instances, lanes, lane_members, dispatches, messages, again, \
-     campaign_counters, portfolios, portfolio_usage, portfolio_recipients",
+     campaign_counters, portfolios, portfolio_usage, portfolio_recipients, price_list, campaign_budgets, \
+     campaign_costs",
     "SELECT (id, portfolio_id) ON business_accounts",
     "INSERT ON campaign_changes, campaign_holds, lane_holds, suppressions, opt_ins, sender_instances, lanes, \
-     lane_members, dispatches, messages, again, campaign_counters, portfolio_usage, portfolio_recipients",
+     lane_members, dispatches, messages, again, campaign_counters, portfolio_usage, portfolio_recipients, \
+     campaign_costs",
     "UPDATE ON sender_instances, lanes, lane_members, dispatches, messages, again, campaign_counters, \
-     portfolio_usage, portfolio_recipients",
+     portfolio_usage, portfolio_recipients, campaign_costs",
     "UPDATE (status, status_reason, started_at, finished_at, control_version, updated_at) ON campaigns",
     "UPDATE (reason, until) ON campaign_holds, lane_holds",
     "UPDATE (applied_at, affected, left_out, left_out_until) ON requests",

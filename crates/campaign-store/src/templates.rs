@@ -18,6 +18,10 @@ pub struct StoredTemplate {
     pub version: i32,
     /// The template, with its status.
     pub template: Template,
+    /// Why it stands where it stands, in Meta's words.
+    pub status_reason: Option<String>,
+    /// Meta's id of the template; none if it was never seen there.
+    pub meta_id: Option<String>,
     /// When this version was written.
     pub created_at: DateTime<Utc>,
     /// When its status last changed.
@@ -75,14 +79,17 @@ pub async fn create(
 pub async fn get(connection: &mut Connection, id: TemplateId) -> Result<StoredTemplate> {
     let row = sqlx::query(
         "-- templates.get
-         SELECT id, account_id, name, language, version, category, parameter_format, components, status, created_at,
-             updated_at
+         SELECT id, account_id, name, language, version, category, parameter_format, components, status,
+             status_reason, meta_id, created_at, updated_at
          FROM templates WHERE id = $1",
     )
     .bind(id.0)
     .fetch_optional(connection)
     .await?
-    .ok_or_else(|| StoreError::NotFound { what: "template", id: id.to_string() })?;
+    .ok_or_else(|| StoreError::NotFound {
+        what: "template",
+        id: id.to_string(),
+    })?;
     from_row(&row)
 }
 
@@ -95,8 +102,8 @@ pub async fn latest(
 ) -> Result<Option<StoredTemplate>> {
     let row = sqlx::query(
         "-- templates.latest
-         SELECT id, account_id, name, language, version, category, parameter_format, components, status, created_at,
-             updated_at
+         SELECT id, account_id, name, language, version, category, parameter_format, components, status,
+             status_reason, meta_id, created_at, updated_at
          FROM templates WHERE account_id = $1 AND name = $2 AND language = $3
          ORDER BY version DESC LIMIT 1",
     )
@@ -121,6 +128,66 @@ pub async fn languages(connection: &mut Connection, account: AccountId, name: &s
     Ok(languages)
 }
 
+/// Every version of an account's template in a language, newest first, locked until the transaction ends.
+pub async fn lock_versions(
+    connection: &mut Connection,
+    account: AccountId,
+    name: &str,
+    language: &str,
+) -> Result<Vec<StoredTemplate>> {
+    let rows = sqlx::query(
+        "-- templates.lock_versions
+         SELECT id, account_id, name, language, version, category, parameter_format, components, status,
+             status_reason, meta_id, created_at, updated_at
+         FROM templates WHERE account_id = $1 AND name = $2 AND language = $3
+         ORDER BY version DESC FOR NO KEY UPDATE",
+    )
+    .bind(account.0)
+    .bind(name)
+    .bind(language)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Name and language of the templates that Meta has, as far as this engine saw.
+pub async fn known_to_meta(connection: &mut Connection, account: AccountId) -> Result<Vec<(String, String)>> {
+    let rows = sqlx::query(
+        "-- templates.known_to_meta
+         SELECT DISTINCT name, language FROM templates
+         WHERE account_id = $1 AND meta_id IS NOT NULL AND status <> 'DELETED'",
+    )
+    .bind(account.0)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("name")?, row.try_get("language")?)))
+        .collect()
+}
+
+/// Records what Meta says of a version. Without an id of Meta's, the one it had stays.
+pub async fn set_from_meta(
+    connection: &mut Connection,
+    id: TemplateId,
+    status: TemplateStatus,
+    status_reason: Option<&str>,
+    meta_id: Option<&str>,
+) -> Result<()> {
+    sqlx::query(
+        "-- templates.set_from_meta
+         UPDATE templates SET status = $2, status_reason = $3, meta_id = coalesce($4, meta_id),
+             updated_at = clock_timestamp()
+         WHERE id = $1",
+    )
+    .bind(id.0)
+    .bind(status.as_str())
+    .bind(status_reason)
+    .bind(meta_id)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Versions of templates, newest first.
 pub async fn list(
     connection: &mut Connection,
@@ -129,8 +196,8 @@ pub async fn list(
 ) -> Result<Vec<StoredTemplate>> {
     let rows = sqlx::query(
         "-- templates.list
-         SELECT id, account_id, name, language, version, category, parameter_format, components, status, created_at,
-             updated_at
+         SELECT id, account_id, name, language, version, category, parameter_format, components, status,
+             status_reason, meta_id, created_at, updated_at
          FROM templates
          WHERE ($1::uuid IS NULL OR id < $1)
            AND ($2::uuid IS NULL OR account_id = $2)
@@ -156,8 +223,8 @@ pub async fn set_status(
 ) -> Result<TemplateStatus> {
     let row = sqlx::query(
         "-- templates.set_status
-         WITH before AS (SELECT id, status FROM templates WHERE id = $1 FOR UPDATE)
-         UPDATE templates SET status = $2, updated_at = now()
+         WITH before AS (SELECT id, status FROM templates WHERE id = $1 FOR NO KEY UPDATE)
+         UPDATE templates SET status = $2, status_reason = NULL, updated_at = clock_timestamp()
          FROM before WHERE templates.id = before.id
          RETURNING before.status AS status",
     )
@@ -185,6 +252,8 @@ fn from_row(row: &PgRow) -> Result<StoredTemplate> {
             components: read::json(row, "components")?,
             status: read::text(row, "status")?,
         },
+        status_reason: row.try_get("status_reason")?,
+        meta_id: row.try_get("meta_id")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

@@ -3,8 +3,8 @@
 use crate::lane::Pace;
 use crate::{Result, StreamId, Streams};
 use campaign_core::contracts::{
-    CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM, SCHEDULER_STREAM, SENDER_STREAM,
-    STRAYS_STREAM, SUPPRESSION_EVENTS_STREAM,
+    ACCOUNT_EVENTS_STREAM, CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM,
+    SCHEDULER_STREAM, SENDER_STREAM, STRAYS_STREAM, SUPPRESSION_EVENTS_STREAM,
 };
 use campaign_core::ids::{CampaignId, LaneId};
 use serde::Serialize;
@@ -53,10 +53,11 @@ pub struct CampaignDepth {
 
 /// The control and event streams.
 pub async fn of_streams(streams: &Streams) -> Result<Vec<StreamDepth>> {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         SCHEDULER_STREAM,
         SENDER_STREAM,
         CUSTOMER_EVENTS_STREAM,
+        ACCOUNT_EVENTS_STREAM,
         MESSAGE_EVENTS_STREAM,
         SUPPRESSION_EVENTS_STREAM,
         DEAD_LETTER_STREAM,

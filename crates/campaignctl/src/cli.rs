@@ -1,7 +1,7 @@
 //! The flags that every command has, and the commands by resource.
 
 use crate::commands::page::PageArgs;
-use crate::commands::{account, campaign, dead_letters, key, number, queues, suppress, template};
+use crate::commands::{account, campaign, dead_letters, key, number, price, queues, suppress, template};
 use crate::demo::DemoArgs;
 use crate::output::ColorChoice;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -80,6 +80,9 @@ pub(crate) enum Command {
     /// Message templates
     #[command(subcommand)]
     Template(template::TemplateCommand),
+    /// What messages cost
+    #[command(subcommand)]
+    Price(price::PriceCommand),
     /// Business phone numbers and their throughput
     #[command(subcommand)]
     Number(number::NumberCommand),

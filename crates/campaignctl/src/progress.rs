@@ -1,5 +1,6 @@
 //! A campaign and how it is doing, as the API tells it; and whether its sums balance.
 
+use crate::commands::campaign::cost::Cost;
 use crate::output::thousands;
 use campaign_core::message::MessageState;
 use chrono::{DateTime, Utc};
@@ -65,6 +66,9 @@ pub(crate) struct CampaignDetail {
     pub(crate) campaign: Campaign,
     pub(crate) template: TemplateName,
     pub(crate) progress: Progress,
+    /// A scheduler of an earlier version tells none.
+    #[serde(default)]
+    pub(crate) cost: Cost,
 }
 
 /// Which template is sent.

@@ -6,13 +6,16 @@
 use crate::error_note::{note, note_with_advice};
 use crate::opt_out_words::OptOutWords;
 use crate::troubles::called_for;
-use campaign_core::contracts::{ErrorNote, MessageOutcome, OptOut, OutcomeSource, Trouble};
+use campaign_core::contracts::{
+    AccountChange, AccountEvent, ErrorNote, MessageOutcome, OptOut, OutcomeSource, Trouble,
+};
+use campaign_core::cost::{CATEGORY_MAX_CHARS, ReportedPricing};
 use campaign_core::ids::{LaneId, MessageKey};
 use campaign_core::message::MessageState;
 use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
 use chrono::{DateTime, Utc};
 use whatsapp_api::webhook::{
-    DeliveryStatus, Inbound, InboundContent, Preference, PreferenceValue, Status, Update,
+    DeliveryStatus, Inbound, InboundContent, Preference, PreferenceValue, Status, StatusPricing, Update,
 };
 use whatsapp_api::{Action, GraphError, decide};
 
@@ -32,6 +35,8 @@ pub struct Reading {
     pub trouble: Option<(LaneId, Trouble)>,
     /// A person's wish, and the lane it was told to, where the webhook names one.
     pub opt_out: Option<(Option<LaneId>, OptOut)>,
+    /// Something larger than a message changed, for the scheduler.
+    pub account_event: Option<AccountEvent>,
     /// Why it concerns nothing here, if it should have.
     pub unknown: Option<&'static str>,
     /// What of it is kept for a person to look at.
@@ -96,11 +101,42 @@ pub fn read(update: Update, words: &OptOutWords, now: DateTime<Utc>) -> Reading 
         Update::Status(status) => read_status(status, now),
         Update::Inbound(inbound) => read_inbound(&inbound, words, now),
         Update::Preference(preference) => read_preference(&preference, now),
-        Update::TemplateStatus(_) => Reading::of("template_status"),
-        Update::Quality(_) => Reading::of("quality"),
-        Update::Account(_) => Reading::of("account"),
+        Update::TemplateStatus(template) => {
+            let change = AccountChange::Template {
+                name: template.name,
+                language: template.language,
+                event: template.event,
+                reason: template.reason,
+            };
+            account_event("template_status", template.account_id, change, now)
+        }
+        Update::Quality(quality) => {
+            let change = AccountChange::Quality {
+                display_number: quality.display_phone_number,
+                event: quality.event,
+                limit: quality.current_limit,
+            };
+            account_event("quality", quality.account_id, change, now)
+        }
+        Update::Account(account) => {
+            let change = AccountChange::Account {
+                event: account.event,
+                reason: account.reason,
+            };
+            account_event("account", account.account_id, change, now)
+        }
         Update::Unknown(_) => Reading::of("other_field"),
     }
+}
+
+fn account_event(kind: &'static str, waba_id: String, change: AccountChange, now: DateTime<Utc>) -> Reading {
+    let mut reading = Reading::of(kind);
+    reading.account_event = Some(AccountEvent {
+        waba_id,
+        change,
+        at: now,
+    });
+    reading
 }
 
 fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
@@ -137,6 +173,7 @@ fn read_status(status: Status, now: DateTime<Utc>) -> Reading {
     };
     let mut outcome = MessageOutcome::new(key, state, at, OutcomeSource::Webhook);
     outcome.suppress = stopped.is_some();
+    outcome.pricing = status.pricing.map(reported);
     if failed {
         outcome.error = Some(
             status
@@ -159,6 +196,21 @@ fn trouble(status: &Status, at: DateTime<Utc>) -> Option<Trouble> {
         let decision = decide(error);
         called_for(decision, campaign, note_with_advice(error, decision), at)
     })
+}
+
+/// Some versions say only what kind of price it is.
+fn reported(pricing: StatusPricing) -> ReportedPricing {
+    let is_free = pricing
+        .kind
+        .as_deref()
+        .is_some_and(|kind| kind.starts_with("free"));
+    ReportedPricing {
+        billable: pricing.billable.unwrap_or(!is_free),
+        category: pricing
+            .category
+            .filter(|category| category.len() <= CATEGORY_MAX_CHARS)
+            .map(|category| category.to_uppercase()),
+    }
 }
 
 /// The error that says that the person stopped marketing.

@@ -30,6 +30,7 @@ fn status(status: DeliveryStatus, callback_data: Option<&str>, errors: Vec<Graph
         recipient_id: Some("553187654321".into()),
         callback_data: callback_data.map(str::to_owned),
         errors,
+        pricing: None,
     })
 }
 
@@ -61,6 +62,36 @@ fn a_status_with_our_callback_data_becomes_an_outcome_of_its_lane() {
         assert_eq!(outcome.source, OutcomeSource::Webhook);
         assert_eq!(outcome.wamid.as_deref(), Some("wamid.A"));
         assert!(reading.opt_out.is_none() && reading.unknown.is_none());
+    }
+}
+
+#[test]
+fn pricing_is_read_whichever_way_it_is_said() {
+    let pricing = |billable, kind: &str| StatusPricing {
+        billable,
+        model: Some("PMP".into()),
+        category: Some("marketing".into()),
+        kind: Some(kind.into()),
+    };
+    for (pricing, billable) in [
+        (pricing(Some(true), "regular"), true),
+        (pricing(Some(false), "free_customer_service"), false),
+        (pricing(None, "regular"), true),
+        (pricing(None, "free_entry_point"), false),
+    ] {
+        let Update::Status(mut update) = status(DeliveryStatus::Sent, Some(&key().to_string()), Vec::new())
+        else {
+            unreachable!("a status");
+        };
+        update.pricing = Some(pricing);
+        let (_, outcome) = read(Update::Status(update), &words(), now())
+            .status
+            .expect("a status");
+        let reported = outcome.pricing.expect("its pricing");
+        assert_eq!(
+            (reported.billable, reported.category.as_deref()),
+            (billable, Some("MARKETING"))
+        );
     }
 }
 
@@ -202,6 +233,49 @@ fn a_time_that_cannot_be_true_is_now() {
         (None, 1_800_000_000),
     ] {
         assert_eq!(time(seconds, now()).timestamp(), expected, "{seconds:?}");
+    }
+}
+
+#[test]
+fn what_concerns_an_account_goes_to_the_scheduler_in_metas_words() {
+    use whatsapp_api::webhook::{AccountUpdate, Quality, TemplateStatus};
+    let template = Update::TemplateStatus(TemplateStatus {
+        account_id: "102290129340398".into(),
+        template_id: Some("7".into()),
+        name: "oferta".into(),
+        language: "pt_BR".into(),
+        event: "PAUSED".into(),
+        reason: Some("LOW_QUALITY".into()),
+    });
+    let quality = Update::Quality(Quality {
+        account_id: "102290129340398".into(),
+        display_phone_number: Some("551130000001".into()),
+        event: "FLAGGED".into(),
+        current_limit: None,
+    });
+    let account = Update::Account(AccountUpdate {
+        account_id: "102290129340398".into(),
+        event: "ACCOUNT_RESTRICTION".into(),
+        reason: None,
+    });
+    for (update, kind) in [
+        (template, "template_status"),
+        (quality, "quality"),
+        (account, "account"),
+    ] {
+        let reading = read(update, &words(), now());
+        let event = reading.account_event.expect("an event");
+        assert_eq!(
+            (reading.kind, event.waba_id.as_str(), event.at),
+            (kind, "102290129340398", now())
+        );
+        let word = match event.change {
+            AccountChange::Template { event, .. }
+            | AccountChange::Quality { event, .. }
+            | AccountChange::Account { event, .. } => event,
+        };
+        assert!(["PAUSED", "FLAGGED", "ACCOUNT_RESTRICTION"].contains(&word.as_str()));
+        assert!(reading.status.is_none() && reading.opt_out.is_none());
     }
 }
 

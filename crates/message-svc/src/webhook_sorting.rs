@@ -5,9 +5,13 @@ use crate::measures;
 use crate::opt_out_words::OptOutWords;
 use crate::webhook_reading::{Aside, Reading, read};
 use campaign_core::campaign::HoldKind;
-use campaign_core::contracts::{DeadLetter, OptOut, Outcome, Trouble, TroubleScope, WEBHOOK_ORIGIN};
+use campaign_core::contracts::{
+    AccountEvent, DeadLetter, OptOut, Outcome, Trouble, TroubleScope, WEBHOOK_ORIGIN,
+};
 use campaign_core::ids::LaneId;
 use campaign_core::phone::CanonicalPhone;
+use campaign_runtime::current_trace_context;
+use campaign_streams::Traced;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -23,6 +27,8 @@ const STRAYS_WINDOW: Duration = Duration::from_mins(1);
 pub(crate) struct Sorted {
     /// For the ledger, by lane.
     pub(crate) outcomes: BTreeMap<LaneId, Vec<Outcome>>,
+    /// What changed about accounts, for the scheduler.
+    pub(crate) account_events: Vec<Traced<AccountEvent>>,
     /// People who stopped, for every lane at once.
     pub(crate) stops: Vec<(CanonicalPhone, bool)>,
     /// Wishes of people whom nobody can name.
@@ -77,6 +83,7 @@ impl Sorter<'_> {
             status,
             trouble,
             opt_out,
+            account_event,
             unknown,
             aside,
         } = read(update, self.words, self.now);
@@ -94,6 +101,11 @@ impl Sorter<'_> {
             if let Some((lane, trouble)) = trouble {
                 sorted.trouble(lane, trouble);
             }
+        }
+        if let Some(event) = account_event {
+            sorted
+                .account_events
+                .push(Traced::new(event, current_trace_context()));
         }
         if let Some((named, opt_out)) = opt_out {
             self.wish(named, opt_out, sorted)?;

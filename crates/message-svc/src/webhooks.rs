@@ -13,7 +13,9 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
+use campaign_core::contracts::ACCOUNT_EVENTS_STREAM;
 use campaign_runtime::{Bytes, Problem, Query, current_trace_context};
+use campaign_streams::Producer;
 use campaign_streams::dead_letters::{self, Letters};
 use campaign_streams::lane::tell_optouts;
 use chrono::Utc;
@@ -28,17 +30,22 @@ use whatsapp_api::webhook::{MAX_WEBHOOK_BYTES, WebhookError, parse};
 /// When WhatsApp may try again, if it asks.
 const RETRY_AFTER_S: u16 = 5;
 
+/// About how many reports about accounts are kept for a scheduler that fell behind.
+const ACCOUNT_EVENTS_MAX: usize = 10_000;
+
 struct Endpoint {
     service: Arc<Service>,
     secrets: WebhookSecrets,
     outcomes: WebhookOutcomes,
     strays: StrayLimit,
+    account_events: Producer,
 }
 
 /// The endpoint's routes.
 pub(crate) fn router(service: Arc<Service>, secrets: WebhookSecrets) -> Router {
     let endpoint = Endpoint {
         outcomes: WebhookOutcomes::new(Arc::clone(&service)),
+        account_events: Producer::new(&service.streams, ACCOUNT_EVENTS_STREAM, ACCOUNT_EVENTS_MAX),
         service,
         secrets,
         strays: StrayLimit::default(),
@@ -136,6 +143,7 @@ impl Endpoint {
         let streams = &self.service.streams;
         tell_optouts(streams, &self.service.lanes.all(), &sorted.stops, Utc::now()).await?;
         dead_letters::keep_all(streams, Letters::Dead, &sorted.nameless).await?;
+        self.account_events.publish_all(&sorted.account_events).await?;
         let trace = current_trace_context().unwrap_or_default();
         for (lane, outcomes) in &sorted.outcomes {
             self.outcomes.publish(lane, outcomes, &trace).await?;

@@ -1,10 +1,13 @@
 //! What the scheduler is made of.
 
+use crate::account_events;
+use crate::api::SyncBell;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::limits::LimitSync;
 use crate::queue_metrics;
 use crate::streams::Queues;
+use crate::templates::sync::TemplateSync;
 use crate::ticks::{self, LastTick};
 use crate::upkeep;
 use anyhow::anyhow;
@@ -14,6 +17,15 @@ use campaign_streams::Streams;
 use campaign_streams::wake::{Audience, Waker};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What those share who follow what others report.
+pub(crate) struct Scheduler {
+    pub(crate) store: Store,
+    pub(crate) queues: Queues,
+    /// Rung when the listing of templates should be read.
+    pub(crate) sync_bell: Arc<Notify>,
+}
 
 /// Runs the scheduler until it is told to stop.
 pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
@@ -63,27 +75,64 @@ pub async fn run(config: Config, runtime: Runtime) -> anyhow::Result<()> {
         });
     }
 
-    if let (Some(whatsapp), 1..) = (config.whatsapp().map_err(wrong)?, config.limit_sync_seconds) {
-        let sync = LimitSync {
-            store: store.clone(),
-            queues: queues.clone(),
-            whatsapp,
-            every: Duration::from_secs(config.limit_sync_seconds),
-        };
-        runtime.spawn("limit-sync", sync.run(runtime.shutdown.clone()));
-    }
-
+    let template_sync = follow_whatsapp(&config, &runtime, &store, &queues)?;
     let control_wait = Duration::from_millis(config.control_wait_ms);
     let api = Api {
         store: store.clone(),
         queues,
         erp,
         control_wait,
+        template_sync,
         precise_wakeup: config.precise_wakeup,
     };
     let served = runtime.serve(api::router(api)).await;
     store.close().await;
     served
+}
+
+/// Hears what WhatsApp reports, and reads templates and limits if there is a token for it.
+fn follow_whatsapp(
+    config: &Config,
+    runtime: &Runtime,
+    store: &Store,
+    queues: &Queues,
+) -> anyhow::Result<SyncBell> {
+    let shutdown = runtime.shutdown.clone();
+    let bell = Arc::new(Notify::new());
+    let scheduler = Arc::new(Scheduler {
+        store: store.clone(),
+        queues: queues.clone(),
+        sync_bell: bell.clone(),
+    });
+    runtime.spawn(
+        "account-events",
+        account_events::consume(scheduler, shutdown.stopping_token()),
+    );
+    let whatsapp = config.whatsapp().map_err(wrong)?;
+    let enabled = whatsapp.is_some();
+    match whatsapp {
+        Some(whatsapp) => {
+            if config.limit_sync_seconds > 0 {
+                let sync = LimitSync {
+                    store: store.clone(),
+                    queues: queues.clone(),
+                    whatsapp: whatsapp.clone(),
+                    every: Duration::from_secs(config.limit_sync_seconds),
+                };
+                runtime.spawn("limit-sync", sync.run(shutdown.clone()));
+            }
+            let sync = TemplateSync {
+                store: store.clone(),
+                queues: queues.clone(),
+                whatsapp,
+                every: Duration::from_secs(config.template_sync_seconds),
+                bell: bell.clone(),
+            };
+            runtime.spawn("template-sync", sync.run(shutdown));
+        }
+        None => tracing::warn!("no WHATSAPP_ACCESS_TOKEN: templates are not read from WhatsApp"),
+    }
+    Ok(SyncBell { enabled, bell })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]

@@ -98,6 +98,11 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub limit_sync_seconds: u64,
 
+    /// Seconds between two readings of an account's templates; news and people make it sooner
+    #[arg(long, env = "TEMPLATE_SYNC_SECONDS", default_value_t = 600,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub template_sync_seconds: u64,
+
     /// Start campaigns at their moment; without it the tick of the next full minute starts them
     #[arg(long, env = "PRECISE_WAKEUP", default_value_t = true, action = ArgAction::Set)]
     pub precise_wakeup: bool,
@@ -169,7 +174,9 @@ impl Config {
             let (setting, expected) = match error {
                 ClientError::BaseUrl { .. } => ("WHATSAPP_BASE_URL", "http(s)://host[:port]"),
                 ClientError::Version(_) => ("WHATSAPP_API_VERSION", "a version such as v25.0"),
-                ClientError::AccessToken => (AccessToken::ENV, "a token of printable characters"),
+                ClientError::AccessToken | ClientError::Number { .. } => {
+                    (AccessToken::ENV, "a token of printable characters")
+                }
                 ClientError::Http(_) => ("WHATSAPP_BASE_URL", "a host with root certificates"),
             };
             ConfigProblem::new(setting, error.to_string(), expected)

@@ -5,9 +5,10 @@
 //! next tick announces it again.
 
 use crate::streams::Queues;
+use crate::templates::news;
 use campaign_core::campaign::{Campaign, CampaignStatus, DueDecision, HoldKind};
 use campaign_core::ids::CampaignId;
-use campaign_store::{Connection, Store, campaigns, holds};
+use campaign_store::{Connection, Store, campaigns, holds, templates};
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use std::collections::HashSet;
@@ -99,6 +100,10 @@ async fn begin(
     );
     match decision {
         DueDecision::Start => {
+            // Its status may have changed since it was scheduled.
+            let template = templates::get(connection, campaign.template_id).await?;
+            let (status, reason) = (template.template.status, template.status_reason);
+            news::settle_campaign(connection, campaign, status, reason.as_deref()).await?;
             campaigns::set_status(connection, campaign.id, CampaignStatus::Sending, None).await?;
         }
         DueDecision::Wait => {

@@ -1,6 +1,7 @@
 //! Puts the parts together and runs them until the service is asked to stop.
 
 use crate::config::Config;
+use crate::lane::Limits;
 use crate::{control, customers, fleet};
 use campaign_core::contracts::{
     MESSAGE_EVENTS_STREAM, MessageEvent, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
@@ -40,6 +41,7 @@ pub(crate) struct Sender {
     pub(crate) feed_window: u32,
     pub(crate) messaging_limit_window: Duration,
     pub(crate) erp_page_size: u16,
+    pub(crate) breaker: Limits,
 }
 
 impl Sender {
@@ -60,6 +62,7 @@ impl Sender {
             feed_window: config.feed_window,
             messaging_limit_window: config.messaging_limit_window(),
             erp_page_size: config.erp_page_size,
+            breaker: config.breaker(),
         })
     }
 

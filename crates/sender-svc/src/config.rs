@@ -1,5 +1,6 @@
 //! Settings, each by flag or environment variable.
 
+use crate::lane::Limits;
 use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
 use campaign_store::PoolConfig;
 use campaign_streams::RedisConfig;
@@ -84,6 +85,22 @@ pub struct Config {
     /// limit has reason to shorten it
     #[arg(long, env = "MESSAGING_LIMIT_WINDOW_MS", default_value_t = 86_400_000, value_parser = clap::value_parser!(u64).range(1_000..=86_400_000))]
     messaging_limit_window_ms: u64,
+
+    /// Last messages of a campaign whose errors are counted; 0 never holds a campaign because of errors
+    #[arg(long, env = "BREAKER_WINDOW", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    breaker_window: u32,
+
+    /// Messages that must have ended before a campaign is held because of errors
+    #[arg(long, env = "BREAKER_MINIMUM", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    breaker_minimum: u32,
+
+    /// Percentage of final errors of the message that holds a campaign
+    #[arg(long, env = "BREAKER_ERROR_PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
+    breaker_error_percent: u8,
+
+    /// Percentage of recipients that cannot be sent to that holds a campaign
+    #[arg(long, env = "BREAKER_RECIPIENT_PERCENT", default_value_t = 60, value_parser = clap::value_parser!(u8).range(1..=100))]
+    breaker_recipient_percent: u8,
 }
 
 impl Config {
@@ -125,6 +142,15 @@ impl Config {
 
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
+    }
+
+    pub(crate) fn breaker(&self) -> Limits {
+        Limits {
+            window: self.breaker_window as usize,
+            minimum: self.breaker_minimum as usize,
+            message_percent: self.breaker_error_percent.into(),
+            recipient_percent: self.breaker_recipient_percent.into(),
+        }
     }
 }
 
@@ -173,6 +199,13 @@ impl ServiceConfig for Config {
                 format!("at least RECLAIM_IDLE_MS ({})", self.reclaim_idle_ms),
             ));
         }
+        if self.breaker_window > 0 && self.breaker_minimum > self.breaker_window {
+            problems.push(ConfigProblem::new(
+                "BREAKER_MINIMUM",
+                self.breaker_minimum.to_string(),
+                format!("at most BREAKER_WINDOW ({})", self.breaker_window),
+            ));
+        }
         problems
     }
 }
@@ -181,6 +214,26 @@ impl ServiceConfig for Config {
 mod tests {
     use super::*;
     use clap::Parser as _;
+
+    #[test]
+    fn a_breaker_that_could_never_trip_is_refused() {
+        let problems = |flags: &[&str]| {
+            let arguments = [
+                "sender-svc",
+                "--database-url=postgres://h/d",
+                "--redis-url=redis://h/",
+            ];
+            let config = Config::parse_from(arguments.iter().chain(flags));
+            config
+                .problems()
+                .iter()
+                .filter(|problem| problem.to_string().starts_with("BREAKER"))
+                .count()
+        };
+        assert_eq!(problems(&["--breaker-window=100", "--breaker-minimum=101"]), 1);
+        assert_eq!(problems(&["--breaker-window=0", "--breaker-minimum=101"]), 0);
+        assert_eq!(problems(&[]), 0);
+    }
 
     #[test]
     fn debug_shows_no_secret() {

@@ -69,8 +69,8 @@ pub enum SendOutcome {
 /// A client for any number of phone numbers; cheap to clone, shares its connections.
 #[derive(Clone, Debug)]
 pub struct CloudApi {
-    pub(crate) http: reqwest::Client,
-    pub(crate) routes: Arc<Routes>,
+    http: reqwest::Client,
+    routes: Arc<Routes>,
     write_timeout: Duration,
     answer_timeout: Duration,
 }
@@ -124,6 +124,20 @@ impl CloudApi {
     /// to `/messages`, as everything else.
     pub fn marketing_policy(&self, phone_number_id: &str) -> Option<ProductPolicy> {
         self.routes.of(phone_number_id).marketing.policy()
+    }
+
+    /// `GET {prefix}/{path}`, as this number would ask; none: with the settings that hold for all.
+    pub(crate) fn get(
+        &self,
+        phone_number_id: Option<&str>,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> reqwest::RequestBuilder {
+        let route = self.routes.of(phone_number_id.unwrap_or_default());
+        let mut url = route.prefix.clone();
+        url.set_path(&format!("{}/{path}", route.prefix.path()));
+        url.query_pairs_mut().extend_pairs(query);
+        self.http.get(url).header(AUTHORIZATION, route.bearer.clone())
     }
 
     /// Sends one message from one business phone number, once.
@@ -228,36 +242,38 @@ impl Answer {
 async fn read(mut response: reqwest::Response) -> Result<Answer, String> {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
+    let body = read_answer(&mut response, MAX_ANSWER_BYTES).await?;
+    Ok(Answer {
+        status,
+        retry_after,
+        body,
+    })
+}
+
+/// The whole body, unless it is larger than `max_bytes`.
+pub(crate) async fn read_answer(
+    response: &mut reqwest::Response,
+    max_bytes: usize,
+) -> Result<BytesMut, String> {
     let mut body = BytesMut::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
-                return Err(format!(
-                    "HTTP {} with more than {MAX_ANSWER_BYTES} bytes",
-                    status.as_u16()
-                ));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => {
-                return Ok(Answer {
-                    status,
-                    retry_after,
-                    body,
-                });
-            }
-            Err(error) => return Err(describe(error)),
+    while let Some(chunk) = response.chunk().await.map_err(describe)? {
+        if body.len() + chunk.len() > max_bytes {
+            let status = response.status().as_u16();
+            return Err(format!("HTTP {status} with more than {max_bytes} bytes"));
         }
+        body.extend_from_slice(&chunk);
     }
+    Ok(body)
 }
 
 /// Seconds only: Meta does not use dates, and a date would need this host's clock to be right.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
+pub(crate) fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 /// The chain of causes in one line, without the URL (it names the phone number).
-fn describe(error: reqwest::Error) -> String {
+pub(crate) fn describe(error: reqwest::Error) -> String {
     use std::error::Error as _;
 
     let error = error.without_url();

@@ -8,6 +8,7 @@
 //! - [`errors`]: what every error code means, and what to do about it, in one table;
 //! - [`client`]: sends one message and says what is *known* about the result;
 //! - [`limits`]: what a business phone number may do now;
+//! - [`templates`]: the listing of an account's templates;
 //! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it.
 
 pub mod client;
@@ -18,6 +19,7 @@ pub mod limits;
 mod request_check;
 pub mod send;
 pub mod signature;
+pub mod templates;
 pub mod webhook;
 mod write_once;
 

@@ -5,7 +5,7 @@
 //! form that says something, and takes any other for "not said".
 
 use crate::CloudApi;
-use crate::client::{MAX_ANSWER_BYTES, MAX_PHONE_NUMBER_ID_DIGITS};
+use crate::client::{MAX_ANSWER_BYTES, MAX_PHONE_NUMBER_ID_DIGITS, describe, read_answer};
 use crate::errors::{ErrorBody, GraphError};
 use crate::lenient;
 use serde_json::Value;
@@ -96,20 +96,13 @@ impl CloudApi {
             let problem = "the phone number id is not a number of up to 32 digits";
             return Err(LimitsError::Unreadable(problem.to_owned()));
         }
-        let mut url = self.prefix.clone();
-        url.set_path(&format!("{}/{phone_number_id}", self.prefix.path()));
-        url.query_pairs_mut().append_pair("fields", FIELDS);
-        let unreadable = |error: reqwest::Error| LimitsError::Unreadable(error.without_url().to_string());
-        let mut response = self.http.get(url).send().await.map_err(unreadable)?;
+        let unreadable = LimitsError::Unreadable;
+        let request = self.get(Some(phone_number_id), phone_number_id, &[("fields", FIELDS)]);
+        let answered = request.send().await;
+        let mut response = answered.map_err(|error| unreadable(describe(error)))?;
         let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreadable)? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                let problem = format!("an answer of more than {MAX_ANSWER_BYTES} bytes");
-                return Err(LimitsError::Unreadable(problem));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read_answer(&mut response, MAX_ANSWER_BYTES).await;
+        let body = body.map_err(unreadable)?;
         if let Ok(ErrorBody { error }) = serde_json::from_slice(&body) {
             return Err(LimitsError::Refused(error));
         }

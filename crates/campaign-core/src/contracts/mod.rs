@@ -7,9 +7,11 @@
 //! Contracts only grow: a new field has a default, an old one keeps its meaning. The tests hold the JSON
 //! of every version ever written; each must still decode.
 
+mod account;
 mod lane;
 mod outcome;
 
+pub use account::{AccountChange, AccountEvent, Meaning, meaning_of_account, meaning_of_quality};
 pub use lane::{LaneProfile, QueuedMessage, SnapshotTemplate, UndecodableMessage};
 pub use outcome::{
     ERROR_TEXT_MAX_CHARS, ErrorNote, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
@@ -36,6 +38,8 @@ pub const MESSAGE_EVENTS_STREAM: &str = "message.events";
 pub const CUSTOMER_EVENTS_STREAM: &str = "customer.events";
 /// What people told by WhatsApp about being messaged, for the ERP.
 pub const SUPPRESSION_EVENTS_STREAM: &str = "suppression.events";
+/// What WhatsApp reports about accounts, templates and numbers.
+pub const ACCOUNT_EVENTS_STREAM: &str = "account.events";
 /// Entries that nobody could handle, with their origin.
 pub const DEAD_LETTER_STREAM: &str = "dead-letter";
 /// What WhatsApp reported of messages that are not known here. Apart from the dead letters, which a flood of
@@ -44,7 +48,7 @@ pub const STRAYS_STREAM: &str = "webhook.strays";
 /// Where a [`DeadLetter`] came from that was no entry of a stream: a webhook.
 pub const WEBHOOK_ORIGIN: &str = "webhook";
 
-/// Group of the schedulers on [`SCHEDULER_STREAM`].
+/// Group of the schedulers on [`SCHEDULER_STREAM`] and [`ACCOUNT_EVENTS_STREAM`].
 pub const SCHEDULER_GROUP: &str = "scheduler-svc";
 /// Group of the senders on [`SENDER_STREAM`] and [`CUSTOMER_EVENTS_STREAM`].
 pub const SENDER_GROUP: &str = "sender-svc";

@@ -1,6 +1,7 @@
 //! What the message services report on a lane's outcomes stream, for the ledger to record.
 
 use crate::campaign::HoldKind;
+use crate::cost::ReportedPricing;
 use crate::ids::{CampaignId, InstanceId, MessageKey};
 use crate::message::{MessageState, Report, SkipReason, text_enum};
 use crate::phone::CanonicalPhone;
@@ -72,6 +73,9 @@ pub struct MessageOutcome {
     /// The person stopped marketing: whoever has this message's number is to be suppressed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suppress: bool,
+    /// What WhatsApp says of its pricing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<ReportedPricing>,
 }
 
 text_enum! {
@@ -121,6 +125,7 @@ impl MessageOutcome {
             due: None,
             skip: None,
             suppress: false,
+            pricing: None,
         }
     }
 

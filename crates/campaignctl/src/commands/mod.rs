@@ -6,9 +6,11 @@ pub(crate) mod dead_letters;
 pub(crate) mod key;
 pub(crate) mod number;
 pub(crate) mod page;
+pub(crate) mod price;
 pub(crate) mod queues;
 pub(crate) mod suppress;
 pub(crate) mod template;
+mod template_sync;
 
 use crate::cli::{Command, completion};
 use crate::{Context, Failure, demo};
@@ -20,6 +22,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Demo(args) => demo::run(context, args).await,
         Command::Campaign(command) => campaign::run(context, command).await,
         Command::Template(command) => template::run(context, command).await,
+        Command::Price(command) => price::run(context, command).await,
         Command::Number(command) => number::run(context, command).await,
         Command::Account(command) => account::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,

@@ -37,6 +37,8 @@ pub(crate) enum TemplateCommand {
         #[arg(long, value_name = "ID")]
         account: Option<Uuid>,
     },
+    /// Have templates read from WhatsApp now, and show what was found
+    Sync(super::template_sync::SyncArgs),
     /// Show a version with its text and variables
     Show {
         /// The version's id
@@ -61,6 +63,8 @@ pub(crate) struct Template {
     version: i32,
     category: String,
     status: String,
+    #[serde(default)]
+    status_reason: Option<String>,
     #[serde(default)]
     variables: Vec<String>,
     #[serde(default)]
@@ -112,6 +116,7 @@ pub(crate) async fn run(context: &Context, command: TemplateCommand) -> Result<(
                 )
             })
         }
+        TemplateCommand::Sync(args) => super::template_sync::run(context, args).await,
         TemplateCommand::Show { id } => {
             let answer = api.get(&["v1", "templates", &id.to_string()], &vec![]).await?;
             output.answer(&answer, |output, template: Template| {
@@ -126,7 +131,13 @@ pub(crate) async fn run(context: &Context, command: TemplateCommand) -> Result<(
                         ),
                     ),
                     ("category", template.category),
-                    ("status", template.status),
+                    (
+                        "status",
+                        match template.status_reason {
+                            Some(reason) => format!("{} ({reason})", template.status),
+                            None => template.status,
+                        },
+                    ),
                     ("variables", template.variables.join(", ")),
                     ("updated", moment(template.updated_at)),
                     ("text", text),

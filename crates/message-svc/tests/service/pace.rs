@@ -40,6 +40,7 @@ impl Mock {
         let addr = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
         let settings = MockSettings {
+            is_strict: false,
             further_roots: Vec::new(),
             access_token: "t".to_owned().into(),
             verify_token: None,

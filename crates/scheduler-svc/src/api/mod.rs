@@ -16,9 +16,11 @@ mod openapi;
 mod paging;
 mod phone_numbers;
 mod preview;
+mod prices;
 mod problems;
 mod queues;
 mod suppressions;
+mod template_syncs;
 mod templates;
 
 pub use openapi::document;
@@ -28,7 +30,9 @@ use axum::Router;
 use axum::middleware::from_fn;
 use campaign_store::Store;
 use erp_api::ErpClient;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
 /// What the handlers work with.
@@ -42,8 +46,19 @@ pub struct Api {
     pub erp: ErpClient,
     /// How long pause, resume and cancel wait for the lane.
     pub control_wait: Duration,
+    /// Reading templates from WhatsApp.
+    pub template_sync: SyncBell,
     /// Whether campaigns start at their moment, or by the tick of the minute alone.
     pub precise_wakeup: bool,
+}
+
+/// How reading templates is asked for.
+#[derive(Debug, Clone)]
+pub struct SyncBell {
+    /// Whether templates are read at all.
+    pub enabled: bool,
+    /// Rung when somebody asks.
+    pub bell: Arc<Notify>,
 }
 
 /// The whole API, with its description at `/openapi.json`.
@@ -59,6 +74,8 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(campaigns::routes())
         .merge(preview::routes())
+        .merge(prices::routes())
+        .merge(template_syncs::routes())
         .merge(templates::routes())
         .merge(phone_numbers::routes())
         .merge(accounts::routes())

@@ -126,7 +126,7 @@ async fn preview(api: &Api, caller: &Caller, id: CampaignId) -> Answer {
     ok(&preview.view)
 }
 
-fn rule(campaign: &Campaign, stored: &StoredTemplate) -> Result<AudienceRule, Stop> {
+pub(crate) fn rule(campaign: &Campaign, stored: &StoredTemplate) -> Result<AudienceRule, Stop> {
     let mut faults = Faults::default();
     let compiled = match stored.template.compile_for_sending() {
         Ok(compiled) => Some(compiled),

@@ -5,6 +5,7 @@ use crate::api::auth::{Admin, Viewer};
 use crate::api::change::{Change, ok};
 use crate::api::paging::{self, Page};
 use crate::api::problems::{Answer, Faults, Stop};
+use crate::templates::news;
 use axum::extract::State;
 use axum::http::StatusCode;
 use campaign_core::ids::{AccountId, TemplateId};
@@ -15,6 +16,7 @@ use campaign_store::{StoreError, accounts};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -48,6 +50,10 @@ pub(crate) struct TemplateView {
     components: Vec<Component>,
     /// Where it stands with Meta, as in `APPROVED`.
     status: String,
+    /// Why, in Meta's words.
+    status_reason: Option<String>,
+    /// Meta's id of it; null if it was never seen there.
+    meta_id: Option<String>,
     /// What a campaign's mapping has to fill, in order.
     variables: Vec<String>,
     created_at: DateTime<Utc>,
@@ -72,6 +78,8 @@ impl From<StoredTemplate> for TemplateView {
             parameter_format: template.parameter_format.to_string(),
             components: template.components,
             status: template.status.to_string(),
+            status_reason: stored.status_reason,
+            meta_id: stored.meta_id,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
         }
@@ -171,7 +179,7 @@ async fn create(Admin(caller): Admin, State(api): State<Api>, Json(new): Json<Ne
     change.commit(StatusCode::CREATED, &view).await
 }
 
-/// Records where a version stands with Meta.
+/// Records where a version stands with Meta: what sends it is held, or goes on.
 #[utoipa::path(put, path = "/v1/templates/{id}/status", tag = "templates", params(("id" = Uuid, Path)),
     request_body = NewTemplateStatus, responses((status = 200, body = TemplateView)))]
 async fn set_status(
@@ -184,15 +192,21 @@ async fn set_status(
     let mut faults = Faults::default();
     let status: Option<TemplateStatus> = faults.name("/status", &new.status);
     faults.finish()?;
+    let mut lanes = BTreeSet::new();
     if let Some(status) = status {
         let before = templates::set_status(change.connection(), id, status).await?;
         let details = json!({ "before": before.as_str(), "after": status.as_str() });
         change
             .record("template.set_status", &subject(id), details)
             .await?;
+        lanes = news::settle(change.connection(), &[id], status, None).await?;
     }
     let view = TemplateView::from(templates::get(change.connection(), id).await?);
-    change.commit(StatusCode::OK, &view).await
+    let answer = change.commit(StatusCode::OK, &view).await?;
+    for lane in &lanes {
+        api.queues.wake_lane(lane).await;
+    }
+    Ok(answer)
 }
 
 fn check(new: NewTemplate, account_known: bool) -> Result<Template, Stop> {

@@ -7,9 +7,12 @@
 )]
 
 mod campaigns;
+mod cost;
 mod harness;
 mod inputs;
 mod lifecycle;
 mod reports;
 mod roles;
+mod template_sync;
 mod ticks;
+mod whatsapp;

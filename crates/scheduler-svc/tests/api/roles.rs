@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const ID: &str = "00000000-0000-7000-8000-000000000000";
 
 /// Every operation of the API, and the least role that may call it.
-const ROUTES: [(&str, &str, &str); 44] = [
+const ROUTES: [(&str, &str, &str); 50] = [
     ("GET", "/v1/campaigns", "viewer"),
     ("POST", "/v1/campaigns", "supervisor"),
     ("GET", "/v1/campaigns/{id}", "viewer"),
@@ -29,8 +29,14 @@ const ROUTES: [(&str, &str, &str); 44] = [
     ("POST", "/v1/campaigns/{id}/uncertain/write-off", "supervisor"),
     ("POST", "/v1/campaigns/{id}/resend-failed", "supervisor"),
     ("GET", "/v1/campaigns/{id}/requests/{request}", "viewer"),
+    ("GET", "/v1/campaigns/{id}/estimate", "viewer"),
+    ("PUT", "/v1/campaigns/{id}/budget", "supervisor"),
+    ("GET", "/v1/prices", "viewer"),
+    ("PUT", "/v1/prices", "admin"),
     ("GET", "/v1/templates", "viewer"),
     ("POST", "/v1/templates", "admin"),
+    ("GET", "/v1/templates/sync", "viewer"),
+    ("POST", "/v1/templates/sync", "supervisor"),
     ("GET", "/v1/templates/{id}", "viewer"),
     ("PUT", "/v1/templates/{id}/status", "admin"),
     ("GET", "/v1/phone-numbers", "viewer"),

@@ -1,20 +1,23 @@
 //! One batch of outcomes, in one transaction.
 
 use super::Lane;
+use super::error_share::End;
 use crate::lane::error::LaneError;
 use crate::wishes::{self, Wishes};
 use campaign_core::campaign::HoldKind;
 use campaign_core::contracts::{
     ErrorNote, MessageEvent, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
 };
+use campaign_core::cost::{Charge, PriceList};
 use campaign_core::ids::{CampaignId, InstanceId, Seq};
 use campaign_core::message::MessageState;
+use campaign_store::costs::{CostDelta, Terms};
 use campaign_store::counters::CounterDelta;
 use campaign_store::lanes::LaneMembership;
 use campaign_store::messages::{self, LockedRow};
 use campaign_store::messaging_limits::{self, Position};
 use campaign_store::rounds::{self, Again, Why};
-use campaign_store::{Connection, commit, counters, holds, lanes};
+use campaign_store::{Connection, commit, costs, counters, holds, lanes};
 use campaign_streams::lane::OutcomeEntry;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -30,6 +33,10 @@ pub(crate) struct Applied {
     pub(crate) wishes: Wishes,
     /// What webhooks said of messages that the ledger does not have.
     pub(crate) strays: Vec<MessageOutcome>,
+    /// How messages ended, by campaign.
+    pub(crate) ends: Vec<(CampaignId, Vec<(i64, End)>)>,
+    /// Campaigns whose budget does not suffice for another message, and why.
+    pub(crate) over_budget: Vec<(CampaignId, String)>,
     /// Instances to admit (with the identity they joined on) or to remove.
     pub(crate) members: Vec<(InstanceId, Option<String>)>,
 }
@@ -77,12 +84,14 @@ pub(crate) async fn batch(
     let mut applied = Applied::default();
     let mut transaction = lane.begin().await?;
     // Holds lock campaigns, which everyone locks before rows and counters.
-    for trouble in sorted.troubles {
+    for trouble in &sorted.troubles {
         hold(lane, &mut transaction, trouble).await?;
     }
+    let prices = prices(&mut transaction, &sorted).await?;
     let mut counted = Counted::default();
     for (campaign, by_seq) in &sorted.messages {
-        apply_messages(lane, &mut transaction, *campaign, by_seq, &mut applied, &mut counted).await?;
+        let also = (&prices, &mut counted);
+        apply_messages(lane, &mut transaction, *campaign, by_seq, also, &mut applied).await?;
         let stopped = stopped(&mut transaction, *campaign, by_seq).await?;
         sorted.optouts.extend(stopped);
     }
@@ -143,8 +152,8 @@ async fn apply_messages(
     connection: &mut Connection,
     campaign: CampaignId,
     by_seq: &BTreeMap<i64, Vec<&MessageOutcome>>,
+    (prices, counted): (&PriceList, &mut Counted),
     applied: &mut Applied,
-    counted: &mut Counted,
 ) -> Result<(), LaneError> {
     let seqs: Vec<i64> = by_seq.keys().copied().collect();
     let locked = messages::lock(&mut *connection, campaign, &seqs).await?;
@@ -154,9 +163,15 @@ async fn apply_messages(
         metrics::counter!("ledger_unknown_messages_total").increment(unknown as u64);
         set_aside_unknown(by_seq, &locked, &mut applied.strays);
     }
+    if locked.is_empty() {
+        // Perhaps not even the campaign is known.
+        return Ok(());
+    }
+    let terms = costs::terms(&mut *connection, campaign).await?;
+    let mut cost = CostDelta::default();
     let mut changed: Vec<LockedRow> = Vec::with_capacity(locked.len());
     let mut delta = CounterDelta::default();
-    let (mut again, mut no_longer) = (Vec::new(), Vec::new());
+    let (mut again, mut no_longer, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for mut row in locked {
         let before = row.row.clone();
         let outcomes = by_seq.get(&row.seq.0).map(Vec::as_slice).unwrap_or_default();
@@ -164,6 +179,7 @@ async fn apply_messages(
         for outcome in outcomes {
             any_change |= row.row.apply(&outcome.report());
         }
+        any_change |= charge(&mut row, outcomes, prices, &terms, &mut cost);
         let after = row.row.state;
         // One that was applied before, in a batch whose events may not have been told, is told again.
         if outcomes.iter().any(|outcome| outcome.state == after) {
@@ -174,6 +190,7 @@ async fn apply_messages(
         }
         messages::count_change(&mut delta, &before, &row.row);
         if before.state != after {
+            ends.extend(end(&row, before.state).map(|end| (row.seq.0, end)));
             metrics::counter!("ledger_transitions_total", "state" => after.as_str()).increment(1);
             counted.moved((campaign, row.seq.0), before.state, after);
             match note(lane, &row, outcomes) {
@@ -189,8 +206,78 @@ async fn apply_messages(
     messages::update(&mut *connection, campaign, &changed).await?;
     rounds::note(&mut *connection, campaign, &again).await?;
     rounds::forget(&mut *connection, campaign, &no_longer).await?;
+    costs::apply(&mut *connection, campaign, &cost).await?;
+    if let Some(reason) = over_budget(&mut *connection, campaign, &terms, prices).await? {
+        applied.over_budget.push((campaign, reason));
+    }
     counters::apply(connection, campaign, &delta).await?;
+    applied.ends.push((campaign, ends));
     Ok(())
+}
+
+/// The price list; an empty one prices nothing.
+async fn prices(connection: &mut Connection, sorted: &Sorted<'_>) -> Result<PriceList, LaneError> {
+    if sorted.messages.is_empty() {
+        return Ok(PriceList::default());
+    }
+    let list = costs::price_list(connection).await?;
+    Ok(list.map(|(list, _)| list).unwrap_or_default())
+}
+
+/// Why the campaign's budget does not suffice for another message, if it does not.
+async fn over_budget(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    terms: &Terms,
+    prices: &PriceList,
+) -> Result<Option<String>, LaneError> {
+    let Some(budget) = terms.budget else {
+        return Ok(None);
+    };
+    let spent = costs::total(connection, campaign).await?;
+    let next = prices.highest(&terms.category).unwrap_or_default();
+    let currency = &prices.currency;
+    let reason = || format!("{spent} of {budget} {currency} are spent; the next message may cost {next}");
+    Ok((spent.0 + next.0 > budget.0).then(reason))
+}
+
+/// Counts what a message costs, once it was accepted. Returns whether that changed.
+fn charge(
+    row: &mut LockedRow,
+    outcomes: &[&MessageOutcome],
+    prices: &PriceList,
+    terms: &Terms,
+    delta: &mut CostDelta,
+) -> bool {
+    let phone = row.phone.as_deref().unwrap_or_default();
+    let mut after = row.charge.clone();
+    if row.row.state.is_accepted() {
+        let mut charge = after.unwrap_or_else(|| Charge::accepted(prices, phone, &terms.category));
+        for pricing in outcomes.iter().filter_map(|outcome| outcome.pricing.as_ref()) {
+            charge = charge.reported(prices, phone, pricing);
+        }
+        if row.row.state == MessageState::Undelivered {
+            charge = charge.undelivered();
+        }
+        after = Some(charge);
+    }
+    let changed = after != row.charge;
+    if changed {
+        delta.moved(row.charge.as_ref(), after.as_ref());
+        row.charge = after;
+    }
+    changed
+}
+
+/// How a message ended, if it did with this change.
+fn end(row: &LockedRow, before: MessageState) -> Option<End> {
+    match row.row.state {
+        MessageState::Failed | MessageState::Undelivered => {
+            Some(End::of_error(row.row.error_code.as_deref()))
+        }
+        accepted if accepted.is_accepted() && !before.is_accepted() => Some(End::Fine),
+        _ => None,
+    }
 }
 
 /// What must be noted about a row that is not final.
@@ -321,6 +408,44 @@ pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
         outcome,
         trace: String::new(),
     }
+}
+
+/// Holds the campaigns whose last messages ended in too many errors, or whose budget is spent.
+pub(crate) async fn break_off(lane: &Lane, over_budget: &[(CampaignId, String)]) -> Result<(), LaneError> {
+    for (campaign, reason) in over_budget {
+        let mut transaction = lane.begin().await?;
+        let raised = holds::raise_campaign(
+            &mut transaction,
+            *campaign,
+            HoldKind::Budget,
+            reason,
+            "sender-svc",
+            None,
+        )
+        .await?;
+        commit(transaction).await?;
+        if raised {
+            lane.look.notify_one();
+            tracing::warn!(campaign_id = %campaign, reason, "the campaign is held because of its budget");
+        }
+    }
+    for (campaign, reason) in lane.shares.over() {
+        let mut transaction = lane.begin().await?;
+        holds::raise_campaign(
+            &mut transaction,
+            campaign,
+            HoldKind::Errors,
+            &reason,
+            "sender-svc",
+            None,
+        )
+        .await?;
+        commit(transaction).await?;
+        lane.shares.held(campaign);
+        metrics::counter!("breaker_trips_total").increment(1);
+        tracing::error!(campaign_id = %campaign, reason, "the campaign is held because of errors");
+    }
+    Ok(())
 }
 
 /// The hold that a contradiction between Postgres and Redis calls for.

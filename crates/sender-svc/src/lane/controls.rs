@@ -42,7 +42,11 @@ pub(super) async fn follow(keeper: &mut Keeper<'_>, work: &Work) -> Result<(), L
     };
     if open.controls != wanted {
         LaneError::check(keeper.lane.owner.control(work.campaign, &wanted).await?)?;
+        let goes_on = open.controls.held && !wanted.held;
         open.controls = wanted;
+        if goes_on {
+            keeper.lane.shares.released(work.campaign);
+        }
         if !wanted.held {
             wake_members(keeper).await;
         }

@@ -124,6 +124,7 @@ impl<'a> Keeper<'a> {
         self.open.retain(|campaign, _| current.contains(campaign));
         self.failed.retain(|campaign, _| current.contains(campaign));
         self.audiences.retain(&current);
+        self.lane.shares.retain(&current);
         // What people decided comes first, for every campaign: nothing that is slow or fails may delay a pause.
         for work in &work {
             store.in_time(controls::follow(self, work)).await?;

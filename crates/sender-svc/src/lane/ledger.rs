@@ -122,6 +122,10 @@ impl Ledger {
     /// What follows once a batch is in Postgres. Each part may be repeated: if any fails, the batch is read,
     /// applied and told again.
     async fn tell(&mut self, entries: &[OutcomeEntry], applied: Applied) -> Result<(), LaneError> {
+        for (campaign, ends) in &applied.ends {
+            self.lane.shares.note(*campaign, ends);
+        }
+        apply::break_off(&self.lane, &applied.over_budget).await?;
         self.tell_wishes(applied.wishes).await?;
         self.keep_strays(&applied.strays).await?;
         for (instance, identity) in &applied.members {

@@ -4,6 +4,7 @@ mod apply;
 mod audience;
 mod controls;
 mod error;
+mod error_share;
 mod feed;
 mod keeper;
 mod ledger;
@@ -19,6 +20,8 @@ use campaign_store::lanes::Lease;
 use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};
 use error::LaneError;
+use error_share::ErrorShares;
+pub(crate) use error_share::Limits;
 use parked::Parked;
 pub(crate) use progress::Progress;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -45,6 +48,8 @@ pub(crate) struct Lane {
     pub(crate) progress: Arc<Progress>,
     /// What the keeper last found parked.
     parked: Parked,
+    /// How the last messages of each campaign ended.
+    pub(crate) shares: ErrorShares,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
     /// The portfolio that its messages count for, while that has a messaging limit.
@@ -98,6 +103,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
         };
         let lane = Arc::new_cyclic(|me| Lane {
             me: me.clone(),
+            shares: ErrorShares::new(sender.breaker),
             sender,
             lease,
             owner,

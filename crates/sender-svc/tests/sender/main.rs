@@ -6,6 +6,8 @@ mod stage;
 mod troubles;
 
 mod audience;
+mod breaker;
+mod cost;
 mod decisions;
 mod limits;
 mod losses;

@@ -125,6 +125,21 @@ pub struct Status {
     pub callback_data: Option<String>,
     /// Why it failed; decided by the same table as answers.
     pub errors: Vec<GraphError>,
+    /// What it costs, where Meta says.
+    pub pricing: Option<StatusPricing>,
+}
+
+/// The `pricing` of a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusPricing {
+    /// Whether it is billed; absent in some versions, which bill.
+    pub billable: Option<bool>,
+    /// `PMP` (per message) or `CBP` (per conversation).
+    pub model: Option<String>,
+    /// `marketing`, `utility`, `authentication`, `service`, `marketing_lite`, ….
+    pub category: Option<String>,
+    /// `regular`, `free_customer_service`, `free_entry_point`.
+    pub kind: Option<String>,
 }
 
 /// A person wrote or pressed a button.
@@ -233,6 +248,6 @@ pub struct AccountUpdate {
     pub account_id: String,
     /// `ACCOUNT_VIOLATION`, `ACCOUNT_RESTRICTION`, `DISABLED_UPDATE`, ….
     pub event: String,
-    /// What was violated, if Meta says.
+    /// What was violated, the state of a ban, or what was restricted, if Meta says.
     pub reason: Option<String>,
 }

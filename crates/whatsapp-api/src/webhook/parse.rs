@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     AccountUpdate, DeliveryStatus, Inbound, InboundContent, MAX_UPDATES, MAX_WEBHOOK_BYTES, Preference,
-    PreferenceValue, Quality, Status, TemplateStatus, Update, Webhook, WebhookError,
+    PreferenceValue, Quality, Status, StatusPricing, TemplateStatus, Update, Webhook, WebhookError,
 };
 use crate::lenient;
 
@@ -100,7 +100,20 @@ fn status(phone_number_id: Option<&str>, value: &Value) -> Option<Update> {
         errors: errors
             .filter_map(|error| serde::Deserialize::deserialize(error).ok())
             .collect(),
+        pricing: value
+            .get("pricing")
+            .filter(|pricing| pricing.is_object())
+            .map(pricing),
     }))
+}
+
+fn pricing(value: &Value) -> StatusPricing {
+    StatusPricing {
+        billable: value["billable"].as_bool(),
+        model: string(value, "pricing_model"),
+        category: string(value, "category"),
+        kind: string(value, "type"),
+    }
 }
 
 fn inbound(phone_number_id: Option<&str>, contacts: &Value, value: &Value) -> Option<Update> {
@@ -186,7 +199,9 @@ fn account(account_id: &str, value: &Value) -> Option<Update> {
     Some(Update::Account(AccountUpdate {
         account_id: account_id.to_owned(),
         event: string(value, "event")?,
-        reason: string(&value["violation_info"], "violation_type"),
+        reason: string(&value["violation_info"], "violation_type")
+            .or_else(|| string(&value["ban_info"], "waba_ban_state"))
+            .or_else(|| string(&value["restriction_info"][0], "restriction_type")),
     }))
 }
 

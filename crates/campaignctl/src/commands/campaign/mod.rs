@@ -1,5 +1,6 @@
 //! `campaignctl campaign`: from the draft to the last receipt.
 
+pub(crate) mod cost;
 mod export;
 mod input;
 mod requests;
@@ -11,6 +12,7 @@ use super::page::{self, PageArgs};
 use crate::api::Answer;
 use crate::progress::{Campaign, CampaignDetail};
 use crate::{Context, Failure};
+use campaign_core::campaign::IfUnapproved;
 use campaign_core::message::MessageState;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -69,6 +71,10 @@ pub(crate) enum CampaignCommand {
     },
     /// Render the first ten real recipients without sending, and list who would be skipped
     Preview(Of),
+    /// Estimate what it will cost, by the price list
+    Estimate(Of),
+    /// Set what it may cost: where the next message would pass that, it is held
+    Budget(cost::BudgetArgs),
     /// Send the campaign's message to these numbers now
     Test {
         /// The campaign.
@@ -120,6 +126,9 @@ pub(crate) struct ScheduleArgs {
     /// IANA name, as in America/Sao_Paulo; the campaign's own if not given
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// If the template is not approved: refuse, or wait until it is
+    #[arg(long, value_parser = one_of(IfUnapproved::ALL.iter().map(|policy| policy.as_str())))]
+    if_unapproved: Option<String>,
 }
 
 /// Which campaigns are listed.
@@ -201,6 +210,8 @@ pub(crate) async fn run(context: &Context, command: CampaignCommand) -> Result<(
             let answer = get(context, &of, Some("preview"), &vec![]).await?;
             context.output.answer(&answer, show::preview)
         }
+        CampaignCommand::Estimate(of) => cost::estimate(context, &of).await,
+        CampaignCommand::Budget(args) => cost::budget(context, args).await,
         CampaignCommand::Test { of, phones } => {
             let answer = post(context, &of, "test", &json!({ "phones": phones })).await?;
             told(context, &answer)
@@ -238,6 +249,10 @@ async fn schedule(context: &Context, args: ScheduleArgs) -> Result<(), Failure> 
     body.extend(
         args.time_zone
             .map(|zone| ("time_zone".to_owned(), Value::from(zone))),
+    );
+    body.extend(
+        args.if_unapproved
+            .map(|policy| ("if_unapproved".to_owned(), Value::from(policy))),
     );
     let answer = post(context, &args.of, "schedule", &body.into()).await?;
     told(context, &answer)

@@ -55,6 +55,7 @@ pub(crate) fn detail(output: &Output, detail: &CampaignDetail) -> String {
         campaign,
         template,
         progress,
+        cost,
     } = detail;
     let holds: Vec<_> = campaign.holds.iter().map(Hold::to_string).collect();
     let rate = if progress.rate_per_second > 0.0 {
@@ -89,6 +90,7 @@ pub(crate) fn detail(output: &Output, detail: &CampaignDetail) -> String {
         ("rounds", progress.rounds.to_string()),
         ("rate", rate),
         ("estimated end", moment_or_none(progress.estimated_end_at)),
+        ("cost", cost.told()),
         ("created by", campaign.created_by.clone()),
         ("possible now", campaign.actions.join(", ")),
     ]);

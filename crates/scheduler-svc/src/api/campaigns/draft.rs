@@ -1,6 +1,7 @@
 //! Creating, editing, cloning and listing campaigns.
 
 use super::decide::{CampaignInput, NAME_MAX_CHARS, decide};
+use super::schedule::{check_sendable, settle_template_hold};
 use super::subject;
 use super::view::{CampaignView, PAUSED, not_now};
 use crate::api::Api;
@@ -11,7 +12,7 @@ use crate::api::paging::{self, Page};
 use crate::api::problems::{Answer, Faults};
 use axum::extract::State;
 use axum::http::StatusCode;
-use campaign_core::campaign::CampaignStatus;
+use campaign_core::campaign::{CampaignStatus, HoldKind, IfUnapproved};
 use campaign_core::ids::{CampaignId, LaneId};
 use campaign_runtime::{Json, Path, Query};
 use campaign_store::campaigns::{self, CampaignFilter};
@@ -149,10 +150,23 @@ async fn edit(
                 "a time, since the campaign is scheduled; or unschedule it first",
             );
         }
-        super::schedule::check_sendable(change.connection(), &mut faults, &campaign).await?;
+        // One that waits for approval may be edited while it waits.
+        let waits = holds::of_campaign(change.connection(), id)
+            .await?
+            .iter()
+            .any(|hold| hold.kind == HoldKind::Template);
+        let if_unapproved = if waits {
+            IfUnapproved::Wait
+        } else {
+            IfUnapproved::Refuse
+        };
+        check_sendable(change.connection(), &mut faults, &campaign, if_unapproved).await?;
         faults.finish()?;
     }
     campaigns::replace_decisions(change.connection(), &campaign).await?;
+    if is_scheduled {
+        settle_template_hold(change.connection(), &campaign).await?;
+    }
     let view = CampaignView::read(change.connection(), id, true).await?;
     change
         .record("campaign.edit", &subject(id), without_phones(&view))

@@ -2,6 +2,7 @@
 
 mod advice;
 mod control;
+mod cost;
 mod decide;
 mod draft;
 mod recipients;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .merge(schedule::routes())
         .merge(control::routes())
         .merge(report::routes())
+        .merge(cost::routes())
         .merge(recipients::routes())
         .merge(requests::routes())
 }

@@ -1,6 +1,7 @@
 //! How a campaign is doing: its counters, its rate, when it will end, and what happened to it.
 
 use super::advice::{self, Meaning};
+use super::cost::CostView;
 use super::subject;
 use super::view::{CampaignView, is_running};
 use crate::api::Api;
@@ -41,6 +42,7 @@ pub(crate) struct CampaignDetail {
     campaign: CampaignView,
     template: TemplateName,
     progress: ProgressView,
+    cost: CostView,
 }
 
 /// Which template it sends.
@@ -193,8 +195,10 @@ async fn get(Viewer(caller): Viewer, State(api): State<Api>, Path(id): Path<Camp
     let holds = holds::of_campaign(&mut connection, id).await?;
     let template = templates::get(&mut connection, campaign.template_id).await?;
     let progress = reports::progress(&mut connection, id).await?;
+    let cost = CostView::read(&mut connection, id).await?;
     let running = holds.is_empty() && is_running(campaign.status, campaign.finished_at);
     ok(&CampaignDetail {
+        cost,
         progress: ProgressView::new(progress, running, Utc::now()),
         campaign: CampaignView::new(campaign, holds, caller.sees_phones()),
         template: TemplateName {

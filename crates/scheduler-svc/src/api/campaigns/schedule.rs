@@ -10,9 +10,10 @@ use crate::api::auth::{Caller, Supervisor};
 use crate::api::body::{Edit, OptionalJson};
 use crate::api::change::Change;
 use crate::api::problems::{Answer, Faults, Stop};
+use crate::templates::news;
 use axum::extract::State;
 use axum::http::StatusCode;
-use campaign_core::campaign::{Audience, Campaign, CampaignStatus, TEST_NUMBERS_MAX};
+use campaign_core::campaign::{Audience, Campaign, CampaignStatus, IfUnapproved, TEST_NUMBERS_MAX};
 use campaign_core::contracts::TickKind;
 use campaign_core::ids::CampaignId;
 use campaign_core::phone::{Region, canonicalise};
@@ -47,6 +48,9 @@ pub(crate) struct ScheduleInput {
     scheduled_at: Option<String>,
     /// IANA name; the campaign's own if not given.
     time_zone: Option<String>,
+    /// What happens if the template is not approved: `refuse` (the default), or `wait`: the campaign is held until
+    /// WhatsApp approves it.
+    if_unapproved: Option<String>,
 }
 
 /// Who receives the test.
@@ -87,6 +91,7 @@ async fn schedule(
     if campaign.status == CampaignStatus::Draft {
         campaigns::set_status(change.connection(), id, CampaignStatus::Scheduled, None).await?;
     }
+    settle_template_hold(change.connection(), &campaign).await?;
     let details = json!({ "scheduled_at": campaign.scheduled_at, "time_zone": campaign.time_zone });
     change.record("campaign.schedule", &subject(id), details).await?;
     let view = CampaignView::read(change.connection(), id, true).await?;
@@ -133,7 +138,7 @@ async fn test(
     let mut change = Change::begin(&api, &caller).await?;
     let campaign = test_of(original, input.phones, &caller);
     let mut faults = Faults::default();
-    check_sendable(change.connection(), &mut faults, &campaign).await?;
+    check_sendable(change.connection(), &mut faults, &campaign, IfUnapproved::Refuse).await?;
     faults.finish()?;
     campaigns::create(change.connection(), &campaign).await?;
     campaigns::set_status(change.connection(), campaign.id, CampaignStatus::Scheduled, None).await?;
@@ -182,28 +187,58 @@ async fn with_time(
         campaign.scheduled_at = times.scheduled_at;
         times.zone.name().clone_into(&mut campaign.time_zone);
     }
-    check_sendable(connection, &mut faults, &campaign).await?;
+    let if_unapproved = input.if_unapproved.as_deref().unwrap_or("refuse");
+    let if_unapproved = faults
+        .name("/if_unapproved", if_unapproved)
+        .unwrap_or(IfUnapproved::Wait);
+    check_sendable(connection, &mut faults, &campaign, if_unapproved).await?;
     faults.finish()?;
     Ok(campaign)
 }
 
-/// Checks what must be so for a campaign to start: an approved template that its mapping fills, and an active
-/// number.
+/// Checks what must be so for a campaign to start: an approved template (or one that may be approved, where that is
+/// waited for) that its mapping fills, and an active number.
 pub(super) async fn check_sendable(
     connection: &mut Connection,
     faults: &mut Faults,
     campaign: &Campaign,
+    if_unapproved: IfUnapproved,
 ) -> Result<(), Stop> {
     let template = templates::get(connection, campaign.template_id).await?;
     let status = template.template.status;
-    if !status.can_be_sent() {
-        faults.add("/template", format!("is {status}"), "an APPROVED template");
+    let expected = match if_unapproved {
+        _ if status.can_be_sent() => None,
+        IfUnapproved::Wait if status.may_be_approved() => None,
+        IfUnapproved::Wait => Some("a template that is APPROVED or may still be"),
+        IfUnapproved::Refuse if status.may_be_approved() => {
+            Some("an APPROVED template, or if_unapproved: wait when scheduling")
+        }
+        IfUnapproved::Refuse => Some("an APPROVED template"),
+    };
+    if let Some(expected) = expected {
+        let why = template.status_reason.as_deref().map(|why| format!(" ({why})"));
+        faults.add(
+            "/template",
+            format!("is {status}{}", why.unwrap_or_default()),
+            expected,
+        );
     }
     check_mapping(faults, &template, &campaign.mapping);
     let number = phone_numbers::get(connection, &campaign.phone_number_id).await?;
     if !number.active {
         faults.add("/phone_number_id", "is not active", "an active phone number");
     }
+    Ok(())
+}
+
+/// Holds a campaign whose template is not approved, or releases one that has another template now.
+pub(super) async fn settle_template_hold(
+    connection: &mut Connection,
+    campaign: &Campaign,
+) -> Result<(), Stop> {
+    let template = templates::get(connection, campaign.template_id).await?;
+    let (status, reason) = (template.template.status, template.status_reason);
+    news::settle_campaign(connection, campaign, status, reason.as_deref()).await?;
     Ok(())
 }
 
