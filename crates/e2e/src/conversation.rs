@@ -184,6 +184,11 @@ impl Stack {
         }
     }
 
+    /// Whether nothing of the campaign is left to do.
+    pub async fn is_finished(&self, id: &str) -> bool {
+        !self.campaign(id).await["finished_at"].is_null()
+    }
+
     /// Waits until the mock has delivered every webhook and the ledger has applied every outcome.
     pub async fn webhooks_drained(&self, within: Duration) {
         wait_for_ok(within, "the webhooks to arrive", async || {

@@ -96,7 +96,7 @@ async fn everything_at_random() {
         let campaign = trial.stack.create(json!({})).await;
         trial.campaign.clone_from(&campaign);
         trial.stack.schedule(&campaign, None).await;
-        suffer_until_sent(&mut trial, until, &mut totals).await;
+        suffer_until_finished(&mut trial, until, &mut totals).await;
         let report = trial.stack.finished(&campaign, PATIENCE).await;
         let reckoning = trial.stack.reckon(&campaign, report).await;
         totals.add(&reckoning);
@@ -115,10 +115,10 @@ async fn everything_at_random() {
     trial.tidy().await;
 }
 
-/// Lets faults happen until the campaign is sent, or the time is over.
-async fn suffer_until_sent(trial: &mut Trial, until: Instant, totals: &mut Totals) {
+/// Lets faults happen until the campaign is finished, or the time is over.
+async fn suffer_until_finished(trial: &mut Trial, until: Instant, totals: &mut Totals) {
     let faults = faults();
-    while Instant::now() < until && trial.left_to_send().await > Duration::ZERO {
+    while Instant::now() < until && !trial.stack.is_finished(&trial.campaign).await {
         let calm = trial.chance.random_range(CALM_MS);
         tokio::time::sleep(Duration::from_millis(calm)).await;
         let fault = faults.choose(&mut trial.chance).expect("there are some");
