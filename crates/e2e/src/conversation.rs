@@ -1,7 +1,7 @@
 //! Talking to a running system, as its users do.
 
 use crate::report::Report;
-use crate::stack::{ERP_KEY, LANE, Stack};
+use crate::stack::{ACCESS_TOKEN, ERP_KEY, LANE, Stack};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -38,6 +38,16 @@ impl Stack {
         let answer = request.send().await.expect("the mock answers");
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.unwrap_or(Value::Null)
+    }
+
+    /// Creates a template at WhatsApp, as its own interface would.
+    pub async fn register_template(&self, waba_id: &str, template: Value) {
+        let url = format!("{}/v25.0/{waba_id}/message_templates", self.whatsapp.base_url());
+        let request = self.http.post(url).bearer_auth(ACCESS_TOKEN).json(&template);
+        let answer = request.send().await.expect("the mock answers");
+        let status = answer.status();
+        let said = answer.text().await.unwrap_or_default();
+        assert!(status.is_success(), "{status}: {said}");
     }
 
     /// What the REST API answers, as text.

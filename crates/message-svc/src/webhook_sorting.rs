@@ -87,20 +87,20 @@ impl Sorter<'_> {
             unknown,
             aside,
         } = read(update, self.words, self.now);
+        let is_foreign = foreign.is_some();
         measures::webhook_update(kind);
         if let Some(reason) = unknown.or(foreign.as_ref().map(|_| UNKNOWN_NUMBER)) {
             measures::webhook_unknown(reason, 1);
             if let Some(aside) = aside.or(foreign) {
                 self.set_aside(reason, aside, sorted);
             }
-        } else {
-            if let Some((lane, outcome)) = status {
-                let of_lane = sorted.outcomes.entry(lane).or_default();
-                of_lane.push(Outcome::Message(outcome));
-            }
-            if let Some((lane, trouble)) = trouble {
-                sorted.trouble(lane, trouble);
-            }
+        } else if let Some((lane, outcome)) = status {
+            let of_lane = sorted.outcomes.entry(lane).or_default();
+            of_lane.push(Outcome::Message(outcome));
+        }
+        // Somebody else's message says as much about our number.
+        if let Some((lane, trouble)) = trouble.filter(|_| !is_foreign) {
+            sorted.trouble(lane, trouble);
         }
         if let Some(event) = account_event {
             sorted

@@ -36,7 +36,7 @@ async fn depths_of_streams_are_exact_and_aged_by_redis() {
     );
     let others = depths.iter().filter(|depth| depth.name != SENDER_STREAM);
     assert!(
-        others.clone().count() == 6
+        others.clone().count() == 7
             && others
                 .clone()
                 .all(|depth| depth.entries == 0 && depth.oldest_age_ms.is_none())

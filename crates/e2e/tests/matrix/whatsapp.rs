@@ -1,7 +1,8 @@
 //! WhatsApp refusing, silent, slow and unreadable.
 
 use crate::seconds;
-use e2e::{Fault, Plan, Trial};
+use e2e::{Allowed, Fault, LANE, Plan, Stack, Trial};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -109,4 +110,108 @@ async fn whatsapp_away() {
     let fault = Fault::Wire(e2e::Wire::MessengerToWhatsapp, testkit::Mode::Refuse, during);
     trial.suffer(fault).await;
     trial.verdict().await;
+}
+
+/// Errors after which a message goes again. "API unknown" (1) may be the message's fault, so it ends a few.
+const RETRYABLE: [i64; 10] = [
+    1, 2, 4, 80_007, 130_429, 131_000, 131_016, 131_056, 131_057, 133_004,
+];
+/// The account of the development data.
+const WABA_ID: &str = "102290129340398";
+
+/// WhatsApp changes the number's limit three times, pauses the template once, and answers a twentieth of all sends with
+/// each error after which they go again.
+#[tokio::test]
+async fn a_rough_day() {
+    let plan = Plan {
+        allowed: Allowed {
+            failures: true,
+            ..Allowed::default()
+        },
+        environment: vec![("ATTEMPTS_MAX", "20".to_owned())],
+        ..Plan::default().processes(1, 1, 2).recovers_within(600)
+    };
+    let mut trial = Trial::prepare("a_rough_day", plan).await;
+    register_template(&trial.stack).await;
+    let errors: Vec<_> = RETRYABLE
+        .iter()
+        .map(|code| json!({"code": code, "share": 0.05}))
+        .collect();
+    let faults = trial.stack.whatsapp(Method::GET, "/mock/faults", None).await;
+    let mut rough = faults.clone();
+    rough["errors"] = json!(errors);
+    trial
+        .stack
+        .whatsapp(Method::PUT, "/mock/faults", Some(rough))
+        .await;
+    let campaign = trial.campaign.clone();
+    trial.stack.schedule(&campaign, None).await;
+    let rate = trial.rate;
+    for (share, throughput) in [(0.1, rate / 2), (0.3, rate / 4), (0.5, rate)] {
+        trial.reach(share).await;
+        let path = format!("/mock/numbers/{LANE}");
+        let settings = json!({ "throughput": throughput });
+        trial.stack.whatsapp(Method::PUT, &path, Some(settings)).await;
+        trial.fault_is_over();
+    }
+    trial.reach(0.6).await;
+    pause_template(&trial.stack, &campaign).await;
+    trial.fault_is_over();
+    let report = trial.stack.finished(&campaign, seconds(480)).await;
+    let (failed, accepted) = (report.count("failed"), report.accepted());
+    assert!(
+        failed * 20 < accepted,
+        "{failed} failed, {accepted} were accepted"
+    );
+    trial.verdict().await;
+}
+
+/// From now on the mock knows the account's template, and refuses every other.
+async fn register_template(stack: &Stack) {
+    let listed = stack.api(Method::GET, "/v1/templates?limit=50", None).await;
+    let items = listed["items"].as_array().expect("templates").clone();
+    let is_ours = |template: &Value| template["name"] == "lembrete_fatura";
+    let mut template = items.into_iter().find(is_ours).expect("the development data");
+    for component in template["components"].as_array_mut().expect("components") {
+        if component["type"] == "BODY" {
+            component["example"] = json!({"body_text_named_params": [
+                {"param_name": "nome", "example": "Ana"}, {"param_name": "fatura", "example": "7"},
+                {"param_name": "valor", "example": "R$ 1,00"}, {"param_name": "vencimento", "example": "10/12"},
+            ]});
+        }
+    }
+    let account = format!("/mock/accounts/{WABA_ID}");
+    let settings = json!({"approves_at_once": true});
+    stack.whatsapp(Method::PUT, &account, Some(settings)).await;
+    let mut created = json!({});
+    for field in ["name", "language", "category", "parameter_format", "components"] {
+        created[field] = template[field].clone();
+    }
+    stack.register_template(WABA_ID, created).await;
+}
+
+/// Meta pauses the template: the campaign is held, nobody is failed by it, and it goes on by itself afterwards.
+async fn pause_template(stack: &Stack, campaign: &str) {
+    let path = format!("/mock/accounts/{WABA_ID}/templates/lembrete_fatura/pt_BR");
+    let paused = json!({"status": "PAUSED"});
+    stack.whatsapp(Method::PUT, &path, Some(paused)).await;
+    stack
+        .wait_until(
+            campaign,
+            "the hold of a paused template",
+            seconds(20),
+            |campaign| {
+                let holds = campaign["holds"].as_array().into_iter().flatten();
+                holds.into_iter().any(|hold| hold["kind"] == "template")
+            },
+        )
+        .await;
+    tokio::time::sleep(seconds(2)).await;
+    let approved = json!({"status": "APPROVED"});
+    stack.whatsapp(Method::PUT, &path, Some(approved)).await;
+    stack
+        .wait_until(campaign, "the hold to be lifted", seconds(20), |campaign| {
+            campaign["holds"].as_array().is_none_or(Vec::is_empty)
+        })
+        .await;
 }
