@@ -1,15 +1,21 @@
 -- Adapts the lane's pace to what WhatsApp takes. In front of `settle`.
 --
--- Header fields: `pace` (what it was slowed to), `slowed_us` (when), `accepts` (acceptances of the last second, see
--- below), `answer_us` (smoothed time of an answer), `usual_us` (what is usual), `answered_us` (when that was updated).
+-- Header fields: `pace` (what it was slowed to), `slowed_us` (when), `quick` (decreases in quick succession),
+-- `passes` (messages of the last second that passed, see below), `answer_us` (smoothed time of an answer), `usual_us` (what is usual), `answered_us` (when that was updated).
 
 local SLOT_US = 100000
 local SLOTS = 10
+-- Below a limit nothing is refused until the pace has climbed back to it, which takes seconds. Refusals that go on
+-- after so many decreases, each so soon after the last, do not depend on the pace.
+local QUICK_US = 2000000
+local QUICK_MOST = 8
+-- Then the lane slows down once in so long only, in which it climbs by as much as a decrease takes.
+local PATIENCE_US = 10000000
 
--- Counts acceptances in slots of a tenth of a second: the number of the newest slot, then its count and those before
+-- Counts what passed in slots of a tenth of a second: the number of the newest slot, then its count and those before
 -- it. Returns the text to keep, and how many there were in the second that ends now; of the oldest slot the part that
 -- lies in it.
-local function count_accepted(kept, now, more)
+local function count_passed(kept, now, more)
     local old, newest = {}, nil
     for word in string.gmatch(kept or '', '%d+') do
         if newest then table.insert(old, tonumber(word)) else newest = tonumber(word) end
@@ -34,13 +40,22 @@ local function smooth(answer_us, usual_us, idle_us, answers, took_us)
     return answer_us, usual_us + (answer_us - usual_us) * (answer_us < usual_us and 1 or math.min(1, idle_us / 60000000))
 end
 
-local function adapt(header, accepted, refused_us, answers, answers_took_us)
-    local fields = redis.call('HMGET', header, 'rate', 'pace', 'slowed_us', 'accepts', 'answer_us', 'usual_us',
-        'answered_us', 'not_before_us')
+-- How many decreases in quick succession this one makes; none if it is not to be made.
+local function quick_after(quick, since_us)
+    if quick >= QUICK_MOST then
+        if since_us < PATIENCE_US then return nil end
+        return since_us < PATIENCE_US + QUICK_US and quick or 0
+    end
+    return since_us < QUICK_US and quick + 1 or 0
+end
+
+local function adapt(header, passed, refused_us, answers, answers_took_us)
+    local fields = redis.call('HMGET', header, 'rate', 'pace', 'slowed_us', 'passes', 'answer_us', 'usual_us',
+        'answered_us', 'not_before_us', 'quick')
     local now, rate, slowed_us = now_us(), tonumber(fields[1]), tonumber(fields[3] or '0')
     local pace = pace_of(rate, tonumber(fields[2] or ''), slowed_us, now)
-    local accepts, lately = count_accepted(fields[4], now, accepted)
-    local changes = { 'accepts', accepts }
+    local passes, lately = count_passed(fields[4], now, passed)
+    local changes = { 'passes', passes }
     local answer_us, usual_us = tonumber(fields[5] or ''), tonumber(fields[6] or '')
     if answers > 0 then
         answer_us, usual_us = smooth(answer_us, usual_us, now - tonumber(fields[7] or '0'), answers, answers_took_us)
@@ -50,16 +65,19 @@ local function adapt(header, accepted, refused_us, answers, answers_took_us)
     end
 
     local slower, pause_us
-    if refused_us > slowed_us then
+    local quick = quick_after(tonumber(fields[9] or '0'), now - slowed_us)
+    if refused_us > slowed_us and quick then
+        table.insert(changes, 'quick')
+        table.insert(changes, quick)
         -- Taken after the lane last slowed down, so not of the burst that was answered then: all of one burst are one
         -- decrease, whoever reports them. A single one, of a lane that got through what it handed out, takes 3%.
-        -- Otherwise what was accepted within the last second is what WhatsApp takes in a second: the pace goes a
+        -- Otherwise what passed within the last second is what WhatsApp takes in a second: the pace goes a
         -- little below it, by at most half.
         local alone = lately >= pace * 0.9 and now - slowed_us > 1000000
         local taken = alone and pace or math.max(pace / 2, lately * 0.98)
         slower = math.max(rate / 100, math.min(pace * 0.97, taken))
         -- WhatsApp counts over a second, which is still full of what went at the old pace. A second burst soon after
-        -- the first says that it still is; nothing accepted for a second, that nothing is taken at all.
+        -- the first says that it still is; nothing that passed for a second, that nothing is taken at all.
         pause_us = 1000000 * (1 - slower / pace)
         if now - slowed_us < 1000000 then pause_us = math.max(pause_us, 100000) end
         if lately < 1 then pause_us = math.max(pause_us, 500000) end

@@ -45,7 +45,8 @@ local function release(stream, alarms, id)
     redis.pcall('ZREM', alarms, id)
 end
 
-local published, accepted, refused_us = {}, 0, 0
+-- `passed`: messages that WhatsApp took in and answered, whatever it said, without finding them too fast.
+local published, passed, refused_us = {}, 0, 0
 for i = 8, #ARGV, 5 do
     local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
     local stream = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
@@ -56,19 +57,26 @@ for i = 8, #ARGV, 5 do
     elseif kind == 'accepted' then
         outcome = publish(first, second)
         release(stream, alarms, id)
-        accepted = accepted + 1
+        passed = passed + 1
     elseif kind == 'settled' then
         -- Of an entry that is gone with its stream nobody else will say that it may have been sent.
         local by = trusted and owner(stream, id) or nil
         if by == instance or (not by and not repeated) then outcome = publish(first, second) end
-        if by == instance then release(stream, alarms, id) end
+        if by == instance then
+            release(stream, alarms, id)
+            passed = passed + 1
+        end
     elseif kind == 'parked' then
         if trusted and not repeated and owner(stream, id) == instance then
             redis.pcall('XCLAIM', stream, group, parked, 0, id, 'RETRYCOUNT', second, 'JUSTID')
             redis.pcall('ZADD', alarms, first, id)
+            passed = passed + 1
         end
     elseif kind == 'refund' then
-        if trusted and not repeated then redis.call('HINCRBYFLOAT', header, 'tokens', first) end
+        if trusted and not repeated then
+            redis.call('HINCRBYFLOAT', header, 'tokens', first)
+            passed = passed - tonumber(first)
+        end
     elseif kind == 'slow' then
         if trusted then
             local earlier = tonumber(redis.call('HGET', header, 'not_before_us') or '0')
@@ -76,13 +84,14 @@ for i = 8, #ARGV, 5 do
         end
     elseif kind == 'too_fast' then
         refused_us = math.max(refused_us, tonumber(first))
+        passed = passed - 1
     end
     table.insert(published, outcome)
 end
 
-if trusted and not repeated and (accepted > 0 or refused_us > 0) then
+if trusted and not repeated and (passed > 0 or refused_us > 0) then
     -- Whatever is wrong with the pace must not keep outcomes back.
-    pcall(adapt, header, accepted, refused_us, answers, answers_took_us)
+    pcall(adapt, header, math.max(0, passed), refused_us, answers, answers_took_us)
 end
 
 local oldest = redis.call('XRANGE', outcomes, '-', '+', 'COUNT', 1)[1]
