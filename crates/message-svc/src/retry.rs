@@ -8,8 +8,8 @@ const BASE: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_mins(5);
 /// The longest wait that is taken from a `Retry-After`.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
-/// The longest wait for one person's pair limit: 4^n s grows beyond all reason.
-const PAIR_MAX: Duration = Duration::from_hours(4);
+/// The longest wait for one person's pair limit: 45 messages can be borrowed at 6 s each (Meta), and are paid back then.
+const PAIR_MAX: Duration = Duration::from_secs(45 * 6);
 /// What waits longer than this leaves the lane and goes in a later round.
 pub(crate) const PARKED_MAX: Duration = Duration::from_mins(1);
 

@@ -116,6 +116,8 @@ async fn whatsapp_away() {
 const RETRYABLE: [i64; 10] = [
     1, 2, 4, 80_007, 130_429, 131_000, 131_016, 131_056, 131_057, 133_004,
 ];
+/// Of these, the ones that mean "too fast".
+const FOR_LATER: [i64; 4] = [4, 80_007, 130_429, 131_056];
 /// The account of the development data.
 const WABA_ID: &str = "102290129340398";
 
@@ -133,8 +135,11 @@ async fn a_rough_day() {
     };
     let mut trial = Trial::prepare("a_rough_day", plan).await;
     register_template(&trial.stack).await;
+    // Whoever meets the pair limit at a late attempt waits for minutes, and finding out that the refusals do not depend
+    // on the pace takes a while too: only the full trial has the time.
     let errors: Vec<_> = RETRYABLE
         .iter()
+        .filter(|code| trial.is_full || !FOR_LATER.contains(code))
         .map(|code| json!({"code": code, "share": 0.05}))
         .collect();
     let faults = trial.stack.whatsapp(Method::GET, "/mock/faults", None).await;

@@ -1,16 +1,19 @@
 -- Adapts the lane's pace to what WhatsApp takes. In front of `settle`.
 --
--- Header fields: `pace` (what it was slowed to), `slowed_us` (when), `quick` (decreases in quick succession),
--- `passes` (messages of the last second that passed, see below), `answer_us` (smoothed time of an answer), `usual_us` (what is usual), `answered_us` (when that was updated).
+-- Header fields: `pace` (what it was slowed to), `slowed_us` (when), `quick` (decreases in quick succession), `before`
+-- (the pace before the first of them), `since` (messages that passed since the last), `passes` (messages of the last
+-- second that passed, see below), `answer_us` (smoothed time of an answer), `usual_us` (what is usual), `answered_us`
+-- (when that was updated).
 
 local SLOT_US = 100000
 local SLOTS = 10
--- Below a limit nothing is refused until the pace has climbed back to it, which takes seconds. Refusals that go on
--- after so many decreases, each so soon after the last, do not depend on the pace.
-local QUICK_US = 2000000
+-- Below a limit nothing is refused until the pace has climbed back to it, which takes seconds, and many messages.
+-- Refusals that go on after so many decreases, each so few messages after the last, do not depend on the pace.
+local QUICK_MESSAGES = 40
 local QUICK_MOST = 8
 -- Then the lane slows down once in so long only, in which it climbs by as much as a decrease takes.
 local PATIENCE_US = 10000000
+local PATIENCE_OVER_US = 12000000
 
 -- Counts what passed in slots of a tenth of a second: the number of the newest slot, then its count and those before
 -- it. Returns the text to keep, and how many there were in the second that ends now; of the oldest slot the part that
@@ -41,21 +44,22 @@ local function smooth(answer_us, usual_us, idle_us, answers, took_us)
 end
 
 -- How many decreases in quick succession this one makes; none if it is not to be made.
-local function quick_after(quick, since_us)
+local function quick_after(quick, since_us, messages)
     if quick >= QUICK_MOST then
         if since_us < PATIENCE_US then return nil end
-        return since_us < PATIENCE_US + QUICK_US and quick or 0
+        return since_us < PATIENCE_OVER_US and quick or 0
     end
-    return since_us < QUICK_US and quick + 1 or 0
+    return messages < QUICK_MESSAGES and quick + 1 or 0
 end
 
 local function adapt(header, passed, refused_us, answers, answers_took_us)
     local fields = redis.call('HMGET', header, 'rate', 'pace', 'slowed_us', 'passes', 'answer_us', 'usual_us',
-        'answered_us', 'not_before_us', 'quick')
+        'answered_us', 'not_before_us', 'quick', 'before', 'since')
     local now, rate, slowed_us = now_us(), tonumber(fields[1]), tonumber(fields[3] or '0')
     local pace = pace_of(rate, tonumber(fields[2] or ''), slowed_us, now)
     local passes, lately = count_passed(fields[4], now, passed)
-    local changes = { 'passes', passes }
+    local since = tonumber(fields[11] or '0') + passed
+    local changes = { 'passes', passes, 'since', since }
     local answer_us, usual_us = tonumber(fields[5] or ''), tonumber(fields[6] or '')
     if answers > 0 then
         answer_us, usual_us = smooth(answer_us, usual_us, now - tonumber(fields[7] or '0'), answers, answers_took_us)
@@ -65,10 +69,12 @@ local function adapt(header, passed, refused_us, answers, answers_took_us)
     end
 
     local slower, pause_us
-    local quick = quick_after(tonumber(fields[9] or '0'), now - slowed_us)
+    local quick = quick_after(tonumber(fields[9] or '0'), now - slowed_us, since)
     if refused_us > slowed_us and quick then
-        table.insert(changes, 'quick')
-        table.insert(changes, quick)
+        local before = quick > 0 and tonumber(fields[10] or '') or pace
+        for _, word in ipairs({ 'since', 0, 'quick', quick, 'before', string.format('%.6f', before) }) do
+            table.insert(changes, word)
+        end
         -- Taken after the lane last slowed down, so not of the burst that was answered then: all of one burst are one
         -- decrease, whoever reports them. A single one, of a lane that got through what it handed out, takes 3%.
         -- Otherwise what passed within the last second is what WhatsApp takes in a second: the pace goes a
@@ -81,6 +87,10 @@ local function adapt(header, passed, refused_us, answers, answers_took_us)
         pause_us = 1000000 * (1 - slower / pace)
         if now - slowed_us < 1000000 then pause_us = math.max(pause_us, 100000) end
         if lately < 1 then pause_us = math.max(pause_us, 500000) end
+        if quick == QUICK_MOST and tonumber(fields[9]) < QUICK_MOST and lately >= pace / 2 then
+            -- As many pass as before: all that was in vain.
+            slower, pause_us = math.max(pace, before / 2), nil
+        end
     elseif answers > 0 and answer_us > 2 * usual_us + 250000 and now - slowed_us > 1000000 then
         -- Answers take far longer than usual: a tenth slower, once a second, down to a quarter of the rate.
         slower = pace * 0.9 >= rate / 4 and pace * 0.9 or pace
