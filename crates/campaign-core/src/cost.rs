@@ -208,6 +208,7 @@ impl Charge {
 
     /// When WhatsApp reports its pricing. The first report counts, unless a later one says that it is billed after
     /// all: statuses come in any order, and more than once.
+    #[must_use]
     pub fn reported(&self, list: &PriceList, phone: &str, pricing: &ReportedPricing) -> Self {
         let category = pricing.category.as_deref().unwrap_or(&self.category);
         match self.basis {
@@ -231,6 +232,7 @@ impl Charge {
     }
 
     /// When it turned out that it will not arrive.
+    #[must_use]
     pub fn undelivered(&self) -> Self {
         match self.basis {
             CostBasis::Listed | CostBasis::Unpriced => Self {

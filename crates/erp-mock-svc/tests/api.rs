@@ -425,8 +425,12 @@ async fn a_wish_told_by_whatsapp_changes_the_consent_of_everybody_with_the_numbe
         ("C00000009", "+55 31 98765-4321"),
     ] {
         let patch = json!({"phone": phone});
-        let path = format!("/v1/customers/{customer}");
-        let changed = mock.request(Method::PATCH, &path).json(&patch).send().await;
+        let of_customer = format!("/v1/customers/{customer}");
+        let changed = mock
+            .request(Method::PATCH, &of_customer)
+            .json(&patch)
+            .send()
+            .await;
         assert!(changed.expect("the mock answers").status().is_success());
     }
     let streams = streams(&redis);

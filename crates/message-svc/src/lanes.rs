@@ -178,8 +178,12 @@ mod tests {
         let lane = |id: &str| -> LaneId { id.parse().expect("a lane") };
         let (registry, start) = (LaneRegistry::default(), Instant::now());
         let standing = |id, after| registry.standing(&lane(id), start + after);
-        let late = SETTLED_AFTER * 100;
-        assert_eq!(standing("1", late), Standing::NotYet, "no lane was seen yet");
+        let much_later = SETTLED_AFTER * 100;
+        assert_eq!(
+            standing("1", much_later),
+            Standing::NotYet,
+            "no lane was seen yet"
+        );
         registry.seen.set(start).expect("unset");
         let known = Known {
             progress: Arc::new(Progress::new(start)),

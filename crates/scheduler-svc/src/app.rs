@@ -110,27 +110,26 @@ fn follow_whatsapp(
     );
     let whatsapp = config.whatsapp().map_err(wrong)?;
     let enabled = whatsapp.is_some();
-    match whatsapp {
-        Some(whatsapp) => {
-            if config.limit_sync_seconds > 0 {
-                let sync = LimitSync {
-                    store: store.clone(),
-                    queues: queues.clone(),
-                    whatsapp: whatsapp.clone(),
-                    every: Duration::from_secs(config.limit_sync_seconds),
-                };
-                runtime.spawn("limit-sync", sync.run(shutdown.clone()));
-            }
-            let sync = TemplateSync {
+    if let Some(whatsapp) = whatsapp {
+        if config.limit_sync_seconds > 0 {
+            let sync = LimitSync {
                 store: store.clone(),
                 queues: queues.clone(),
-                whatsapp,
-                every: Duration::from_secs(config.template_sync_seconds),
-                bell: bell.clone(),
+                whatsapp: whatsapp.clone(),
+                every: Duration::from_secs(config.limit_sync_seconds),
             };
-            runtime.spawn("template-sync", sync.run(shutdown));
+            runtime.spawn("limit-sync", sync.run(shutdown.clone()));
         }
-        None => tracing::warn!("no WHATSAPP_ACCESS_TOKEN: templates are not read from WhatsApp"),
+        let sync = TemplateSync {
+            store: store.clone(),
+            queues: queues.clone(),
+            whatsapp,
+            every: Duration::from_secs(config.template_sync_seconds),
+            bell: bell.clone(),
+        };
+        runtime.spawn("template-sync", sync.run(shutdown));
+    } else {
+        tracing::warn!("no WHATSAPP_ACCESS_TOKEN: templates are not read from WhatsApp");
     }
     Ok(SyncBell { enabled, bell })
 }

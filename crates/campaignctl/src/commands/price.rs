@@ -32,7 +32,8 @@ struct PriceList {
 struct Price {
     country: String,
     category: String,
-    price: String,
+    #[serde(rename = "price")]
+    amount: String,
 }
 
 /// Runs the command.
@@ -50,7 +51,7 @@ pub(crate) async fn run(context: &Context, command: PriceCommand) -> Result<(), 
         let rows = list
             .prices
             .into_iter()
-            .map(|price| vec![cell(price.country), cell(price.category), cell(price.price)]);
+            .map(|price| vec![cell(price.country), cell(price.category), cell(price.amount)]);
         let table = output.table(&["Country", "Category", "Price#"], rows);
         format!("prices in {}{since}\n{table}", list.currency)
     })

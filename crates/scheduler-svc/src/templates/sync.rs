@@ -72,7 +72,7 @@ impl TemplateSync {
     /// Reads what is due until the scheduler stops.
     pub(crate) async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         loop {
-            match self.read_due(&shutdown).await {
+            match Box::pin(self.read_due(&shutdown)).await {
                 Ok(()) => {}
                 Err(error) => tracing::warn!(%error, "templates could not be read; trying again"),
             }
@@ -85,7 +85,8 @@ impl TemplateSync {
 
     async fn read_due(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
         while let Some(claim) = self.store.in_time(self.claim()).await? {
-            let read = shutdown.run_until_stopping(tokio::time::timeout(LISTING_MAX, self.read(&claim)));
+            let listing = Box::pin(self.read(&claim));
+            let read = shutdown.run_until_stopping(tokio::time::timeout(LISTING_MAX, listing));
             let Some(read) = read.await else {
                 // Somebody else reads it at once.
                 return self

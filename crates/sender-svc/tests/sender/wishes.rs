@@ -210,12 +210,11 @@ async fn a_stop_of_marketing_is_of_whom_the_message_went_to_and_a_stray_is_set_a
             generation: Generation(1),
             seq,
         };
-        let state = MessageState::Undelivered;
         Outcome::Message(MessageOutcome {
             wamid: Some("wamid.X".to_owned()),
             error: Some(ErrorNote::new("131050", "stopped")),
             suppress: true,
-            ..MessageOutcome::new(key, state, Utc::now(), OutcomeSource::Webhook)
+            ..MessageOutcome::new(key, MessageState::Undelivered, Utc::now(), OutcomeSource::Webhook)
         })
     };
     let nowhere = CampaignId(uuid::Uuid::now_v7());
