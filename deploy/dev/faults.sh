@@ -38,7 +38,7 @@ matrix)
     export MATRIX_RESULTS=$PWD/target/matrix/$MATRIX_SEED
     rm -rf "$MATRIX_RESULTS"
     status=0
-    run matrix 3 || status=$?
+    run matrix 3 --profile matrix || status=$?
     [[ ! -s $MATRIX_RESULTS/results.tsv ]] || print_table "$MATRIX_RESULTS/results.tsv"
     echo "seed $MATRIX_SEED"
     exit "$status"

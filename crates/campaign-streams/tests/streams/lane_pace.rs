@@ -2,7 +2,9 @@
 //! the configured rate.
 
 use crate::ground::{Ground, Member, accepted, granted, raw};
+use campaign_core::ids::CampaignId;
 use campaign_streams::lane::{Answers, Pace, Step, Take};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const RATE: u32 = 200;
@@ -184,19 +186,21 @@ async fn slow_answers_alone_slow_the_lane_gently() {
     assert!(going >= 100.0, "usual again: {going}");
 }
 
-/// A WhatsApp that refuses some whatever the pace is would otherwise bring the lane to a standstill: every fifth here.
-#[tokio::test]
-async fn refusals_that_do_not_depend_on_the_pace_do_not_stop_the_lane() {
-    let ground = Ground::with_rate(RATE).await;
-    let campaign = ground.open_with(1, 2_000).await;
-    let mut member = ground.member().await;
+/// Takes and settles for a while. WhatsApp says of each message, by its number from 1, whether it is too fast.
+async fn run_for(
+    ground: &Ground,
+    campaign: CampaignId,
+    member: &mut Member,
+    time: Duration,
+    mut is_too_fast: impl FnMut(u64) -> bool,
+) -> (f64, f64) {
     let started = Instant::now();
     let (mut lowest, mut taken) = (f64::INFINITY, 0);
-    while started.elapsed() < Duration::from_secs(9) {
+    while started.elapsed() < time {
         let mut steps = Vec::new();
         for entry in member.take(20).await.0 {
             taken += 1;
-            if taken % 5 == 0 {
+            if is_too_fast(taken) {
                 steps.push(Step::TooFast {
                     taken_us: entry.taken_us,
                 });
@@ -213,10 +217,61 @@ async fn refusals_that_do_not_depend_on_the_pace_do_not_stop_the_lane() {
         if !steps.is_empty() {
             member.settle(&steps).await;
         }
-        lowest = pace(&ground).await.min(lowest);
+        lowest = pace(ground).await.min(lowest);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let reached = pace(&ground).await;
+    (lowest, pace(ground).await)
+}
+
+/// A WhatsApp that refuses some whatever the pace is would otherwise bring the lane to a standstill: every fifth here.
+#[tokio::test]
+async fn refusals_that_do_not_depend_on_the_pace_do_not_stop_the_lane() {
+    let ground = Ground::with_rate(RATE).await;
+    let campaign = ground.open_with(1, 2_000).await;
+    let mut member = ground.member().await;
+    let every_fifth = |taken| taken % 5 == 0;
+    let time = Duration::from_secs(9);
+    let (lowest, reached) = run_for(&ground, campaign, &mut member, time, every_fifth).await;
     assert!(lowest < 60.0, "first it looks for the limit: {lowest}");
-    assert!(reached > 70.0, "then it goes on: {reached} after {lowest}");
+    assert!(reached > 140.0, "then it goes on: {reached} after {lowest}");
+}
+
+/// While nothing passes at all, the lane learns nothing of a limit: it is back where it was soon after.
+#[tokio::test]
+async fn a_lane_that_was_refused_altogether_is_soon_back_at_its_pace() {
+    let ground = Ground::with_rate(RATE).await;
+    let campaign = ground.open_with(1, 2_000).await;
+    let mut member = ground.member().await;
+    let (outage, after) = (Duration::from_secs(4), Duration::from_secs(3));
+    run_for(&ground, campaign, &mut member, Duration::from_secs(1), |_| false).await;
+    let (lowest, _) = run_for(&ground, campaign, &mut member, outage, |_| true).await;
+    assert!(lowest < 20.0, "few are spent on it: {lowest}");
+    let (_, reached) = run_for(&ground, campaign, &mut member, after, |_| false).await;
+    assert!(reached > 190.0, "{reached} after {lowest}");
+}
+
+/// A limit that is met on the way back is the one that counts.
+#[tokio::test]
+async fn the_way_back_ends_at_a_new_limit() {
+    const LIMIT: usize = 50;
+    let ground = Ground::with_rate(RATE).await;
+    let campaign = ground.open_with(1, 2_000).await;
+    let mut member = ground.member().await;
+    run_for(&ground, campaign, &mut member, Duration::from_secs(4), |_| true).await;
+    let mut passed = VecDeque::new();
+    let is_over_limit = |_| {
+        let now = Instant::now();
+        passed.retain(|at| now.duration_since(*at) < Duration::from_secs(1));
+        let is_over = passed.len() >= LIMIT;
+        if !is_over {
+            passed.push_back(now);
+        }
+        is_over
+    };
+    let time = Duration::from_secs(6);
+    let (_, reached) = run_for(&ground, campaign, &mut member, time, is_over_limit).await;
+    assert!(
+        (35.0..=60.0).contains(&reached),
+        "{reached} at a limit of {LIMIT}"
+    );
 }

@@ -14,6 +14,10 @@ local function whole(number)
     return string.format('%.0f', number)
 end
 
+local function decimal(number)
+    return string.format('%.6f', number)
+end
+
 -- The owner's scripts: refuse a past epoch, and a Redis that the lane was not built on.
 local function guard(header, epoch)
     local fields = redis.call('HMGET', header, 'identity', 'epoch')

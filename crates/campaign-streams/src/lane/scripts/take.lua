@@ -116,7 +116,7 @@ while budget > 0 and #candidates > 0 do
     end
 end
 
-redis.call('HSET', header, 'tokens', string.format('%.6f', tokens), 'refilled_us', whole(now),
+redis.call('HSET', header, 'tokens', decimal(tokens), 'refilled_us', whole(now),
     'vtime', string.format('%.9f', system))
 
 -- How long to wait before asking again, in microseconds: 0 now, -1 until woken.
