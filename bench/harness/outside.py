@@ -13,7 +13,7 @@ class Service:
     def __init__(self, ground, name: str, environment: dict[str, str], *, program: str | None = None):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        common = {"LISTEN_ADDR": f"127.0.0.1:{self.port}", "RUST_LOG": "warn", "LOG_FORMAT": "pretty"}
+        common = {"LISTEN_ADDR": f"127.0.0.1:{self.port}"}
         self.process = ground.start(name, [ground.binary(program or name)], common | environment)
 
     def wait_ready(self):
