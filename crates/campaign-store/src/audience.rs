@@ -38,7 +38,7 @@ pub struct Present {
     pub suppressed: HashSet<CanonicalPhone>,
 }
 
-/// Looks up what is there already.
+/// Looks up what is there already, one by one as [`crate::messages::lock`] does.
 pub async fn present(
     connection: &mut Connection,
     campaign: CampaignId,
@@ -49,7 +49,8 @@ pub async fn present(
     let mut present = Present::default();
     let rows = sqlx::query(
         "-- audience.present_customers
-         SELECT customer_id FROM messages WHERE campaign = $1 AND customer_id = ANY($2)",
+         SELECT u.customer_id FROM UNNEST($2::text[]) AS u (customer_id) CROSS JOIN LATERAL (
+             SELECT FROM messages AS m WHERE m.campaign = $1 AND m.customer_id = u.customer_id OFFSET 0) AS m",
     )
     .bind(campaign.0)
     .bind(customers)
@@ -60,7 +61,8 @@ pub async fn present(
     }
     let rows = sqlx::query(
         "-- audience.present_phones
-         SELECT phone, seq FROM messages WHERE campaign = $1 AND phone = ANY($2)",
+         SELECT u.phone, m.seq FROM UNNEST($2::text[]) AS u (phone) CROSS JOIN LATERAL (
+             SELECT seq FROM messages AS m WHERE m.campaign = $1 AND m.phone = u.phone OFFSET 0) AS m",
     )
     .bind(campaign.0)
     .bind(&as_text)
