@@ -34,7 +34,7 @@ def all_parts() -> list[Part]:
         Part("feed", "feed script, 1,000 entries a call", True),
         Part("take-settle", "take and settle scripts, 256 a call, one connection", True),
         Part("outcomes", "reading and deleting outcomes, 4,000 a call", True),
-        Part("copy", "COPY of ledger rows with their three unique indexes, 2,000 a page", True),
+        Part("insert", "inserting ledger rows with their three unique indexes, 2,000 a page", True),
         Part("update", "locking and updating ledger rows, 2,000 a batch", True),
         Part("post", "HTTP POST, the engine's client to a bare axum server, 64 at a time", True, is_http=True),
         Part("post-mock", "HTTP POST, the engine's client to whatsapp-mock-svc, 64 at a time", False),

@@ -166,6 +166,7 @@ fn opening(campaign: CampaignId) -> Result<OpenCampaign> {
         template: SnapshotTemplate {
             campaign,
             template: serde_json::from_value(template)?,
+            payload_buttons: Vec::new(),
         },
         generation: Generation(1),
         start: Seq(0),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// Rows in a page of the ERP, and what the ledger gathers at a high rate.
 const BATCH: i64 = 2_000;
 
-pub async fn copy(count: i64) -> Result<()> {
+pub async fn insert_all(count: i64) -> Result<()> {
     let store = store().await?;
     wait_for_go()?;
     insert(&store, CampaignId(Uuid::now_v7()), count).await

@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
         "feed" => lane::feed(count).await,
         "take-settle" => lane::take_and_settle(count).await,
         "outcomes" => lane::outcomes(count).await,
-        "copy" => ledger::copy(count).await,
+        "insert" => ledger::insert_all(count).await,
         "update" => ledger::update(count).await,
         "post" => http::post_to_bare_server(count).await,
         "post-mock" => http::post_to_mock(count).await,

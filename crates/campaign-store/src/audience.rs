@@ -1,12 +1,12 @@
-//! The audience: rows written once, by COPY, in the transaction that moves the ERP's cursor.
+//! The audience: rows written once, a page at a time, in the transaction that moves the ERP's cursor.
 
 use crate::{Connection, Result, suppressions};
 use campaign_core::ids::{CampaignId, Seq};
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_core::phone::CanonicalPhone;
 use sqlx::Row;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 
 /// A row of the audience, as it is first written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Present {
     pub suppressed: HashSet<CanonicalPhone>,
 }
 
-/// Looks up what is there already.
+/// Looks up what is there already, one by one as [`crate::messages::lock`] does.
 pub async fn present(
     connection: &mut Connection,
     campaign: CampaignId,
@@ -49,7 +49,8 @@ pub async fn present(
     let mut present = Present::default();
     let rows = sqlx::query(
         "-- audience.present_customers
-         SELECT customer_id FROM messages WHERE campaign = $1 AND customer_id = ANY($2)",
+         SELECT u.customer_id FROM UNNEST($2::text[]) AS u (customer_id) CROSS JOIN LATERAL (
+             SELECT FROM messages AS m WHERE m.campaign = $1 AND m.customer_id = u.customer_id OFFSET 0) AS m",
     )
     .bind(campaign.0)
     .bind(customers)
@@ -60,7 +61,8 @@ pub async fn present(
     }
     let rows = sqlx::query(
         "-- audience.present_phones
-         SELECT phone, seq FROM messages WHERE campaign = $1 AND phone = ANY($2)",
+         SELECT u.phone, m.seq FROM UNNEST($2::text[]) AS u (phone) CROSS JOIN LATERAL (
+             SELECT seq FROM messages AS m WHERE m.campaign = $1 AND m.phone = u.phone OFFSET 0) AS m",
     )
     .bind(campaign.0)
     .bind(&as_text)
@@ -76,71 +78,50 @@ pub async fn present(
 }
 
 /// Writes rows, all or none.
+///
+/// Not by `COPY`: its end goes in a packet of its own, which TCP holds back until the one before it is acknowledged (40 ms),
+/// since sqlx leaves Nagle's algorithm on.
 pub async fn insert(connection: &mut Connection, campaign: CampaignId, rows: &[AudienceRow]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let mut text = String::with_capacity(rows.len() * 160);
-    for row in rows {
-        write_row(&mut text, campaign, row);
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
     }
-    let mut copy = connection
-        .copy_in_raw(
-            "COPY messages (campaign, seq, state, generation, customer_id, phone_as_given, phone, duplicate_of, \
-             variables, error_code, error_text, settled_at) FROM STDIN",
-        )
-        .await?;
-    copy.send(text.as_bytes()).await?;
-    copy.finish().await?;
+    sqlx::query(
+        "-- audience.insert
+         INSERT INTO messages (campaign, seq, state, generation, customer_id, phone_as_given, phone, duplicate_of,
+             variables, error_code, error_text, settled_at)
+         SELECT $1, seq, (CASE WHEN error_code IS NULL THEN $2 ELSE $3 END)::message_state, 1, customer_id,
+             phone_as_given, phone, duplicate_of, variables::text[], error_code, error_text,
+             CASE WHEN error_code IS NULL THEN NULL ELSE now() END
+         FROM UNNEST($4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[])
+             AS u (seq, customer_id, phone_as_given, phone, duplicate_of, variables, error_code, error_text)",
+    )
+    .bind(campaign.0)
+    .bind(MessageState::Pending.as_str())
+    .bind(MessageState::Skipped.as_str())
+    .bind(column!(row => row.seq.0))
+    .bind(column!(row => without_nul(&row.customer_id)))
+    .bind(column!(row => row.phone_as_given.as_deref().map(without_nul)))
+    .bind(column!(row => row.phone.as_ref().map(ToString::to_string)))
+    .bind(column!(row => row.duplicate_of.map(|seq| seq.0)))
+    .bind(column!(row => array_literal(&row.variables)))
+    .bind(column!(row => row.skip.as_ref().map(|(reason, _)| reason.as_str())))
+    .bind(column!(row => row.skip.as_ref().and_then(|(_, detail)| detail.as_deref()).map(without_nul)))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-/// One line of COPY's text format: <https://www.postgresql.org/docs/15/sql-copy.html>, "Text Format".
-fn write_row(line: &mut String, campaign: CampaignId, row: &AudienceRow) {
-    let state = if row.skip.is_some() {
-        MessageState::Skipped
+/// Postgres takes no NUL in text, so one is left out.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', ""))
     } else {
-        MessageState::Pending
-    };
-    let reason = row.skip.as_ref().map(|(reason, _)| reason.as_str());
-    let detail = row.skip.as_ref().and_then(|(_, detail)| detail.as_deref());
-    write!(line, "{campaign}\t{}\t{state}\t1\t", row.seq).expect("a String takes everything");
-    write_text(line, &row.customer_id);
-    line.push('\t');
-    write_optional(line, row.phone_as_given.as_deref());
-    line.push('\t');
-    write_optional(line, row.phone.as_ref().map(ToString::to_string).as_deref());
-    line.push('\t');
-    write_optional(line, row.duplicate_of.map(|seq| seq.to_string()).as_deref());
-    line.push('\t');
-    write_text(line, &array_literal(&row.variables));
-    line.push('\t');
-    write_optional(line, reason);
-    line.push('\t');
-    write_optional(line, detail);
-    line.push('\t');
-    write_optional(line, row.skip.is_some().then_some("now"));
-    line.push('\n');
-}
-
-fn write_optional(line: &mut String, value: Option<&str>) {
-    match value {
-        Some(value) => write_text(line, value),
-        None => line.push_str("\\N"),
-    }
-}
-
-/// Escapes what COPY gives a meaning to. Postgres takes no NUL in text, so one is left out.
-fn write_text(line: &mut String, value: &str) {
-    for character in value.chars() {
-        match character {
-            '\\' => line.push_str("\\\\"),
-            '\t' => line.push_str("\\t"),
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\0' => {}
-            other => line.push(other),
-        }
+        Cow::Borrowed(text)
     }
 }
 
@@ -151,7 +132,7 @@ fn array_literal(values: &[String]) -> String {
             literal.push(',');
         }
         literal.push('"');
-        for character in value.chars() {
+        for character in value.chars().filter(|character| *character != '\0') {
             if matches!(character, '"' | '\\') {
                 literal.push('\\');
             }
@@ -166,23 +147,10 @@ fn array_literal(values: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
-    fn a_line_escapes_what_copy_and_arrays_give_a_meaning_to() {
-        let mut line = String::new();
-        let row = AudienceRow {
-            seq: Seq(3),
-            customer_id: "C\t1".to_owned(),
-            phone_as_given: None,
-            phone: None,
-            duplicate_of: Some(Seq(1)),
-            variables: vec!["a\"b".to_owned(), "c\\d".to_owned()],
-            skip: Some((SkipReason::Duplicate, None)),
-        };
-        write_row(&mut line, CampaignId(Uuid::nil()), &row);
-        let expected = "00000000-0000-0000-0000-000000000000\t3\tskipped\t1\tC\\t1\t\\N\t\\N\t1\t\
-                        {\"a\\\\\"b\",\"c\\\\\\\\d\"}\tduplicate\t\\N\tnow\n";
-        assert_eq!(line, expected);
+    fn an_array_escapes_what_its_syntax_gives_a_meaning_to() {
+        let variables = ["a\"b", "c\\d", "e,{f}\0"].map(str::to_owned);
+        assert_eq!(array_literal(&variables), r#"{"a\"b","c\\d","e,{f}"}"#);
     }
 }

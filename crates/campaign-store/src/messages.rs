@@ -43,13 +43,16 @@ pub struct FeedRow {
     pub suppressed: bool,
 }
 
-/// Locks rows, in key order, so that two writers cannot wait for each other.
+/// Locks rows, in the order of `seqs`, which is ascending, so that two writers cannot wait for each other.
+///
+/// Each is looked up by itself: a join is planned by what was known of the campaign when it was last analysed.
 pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> Result<Vec<LockedRow>> {
     let rows = sqlx::query(
         "-- messages.lock
-         SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
-             settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
-         FROM messages WHERE campaign = $1 AND seq = ANY($2) ORDER BY seq FOR UPDATE",
+         SELECT m.* FROM UNNEST($2::bigint[]) AS u (seq) CROSS JOIN LATERAL (
+             SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+                 settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
+             FROM messages WHERE campaign = $1 AND seq = u.seq FOR UPDATE) AS m",
     )
     .bind(campaign.0)
     .bind(seqs)
@@ -142,6 +145,9 @@ fn read_charge(row: &PgRow) -> Result<Option<Charge>> {
 }
 
 /// Writes locked rows back.
+///
+/// All of them are there, so nothing is inserted: what conflicts is found by the key, while an `UPDATE` would join, and
+/// be planned by what was known of the campaign when it was last analysed.
 pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[LockedRow]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -153,17 +159,22 @@ pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[L
     }
     sqlx::query(
         "-- messages.update
-         UPDATE messages AS m SET
-             state = u.state::message_state, generation = u.generation, attempts = u.attempts, wamid = u.wamid,
-             wa_id = u.wa_id, error_code = u.error_code, error_text = u.error_text, settled_at = u.settled_at,
-             accepted_at = u.accepted_at, sent_at = u.sent_at, delivered_at = u.delivered_at, read_at = u.read_at,
-             cost_category = u.cost_category, cost_basis = u.cost_basis, cost_micros = u.cost_micros
+         INSERT INTO messages (campaign, seq, customer_id, variables, state, generation, attempts, wamid, wa_id, error_code,
+             error_text, settled_at, accepted_at, sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros)
+         SELECT $1, seq, '', '{}', state::message_state, generation, attempts, wamid, wa_id, error_code, error_text,
+             settled_at, accepted_at, sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros
          FROM UNNEST($2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[],
                  $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
                  $14::timestamptz[], $15::text[], $16::text[], $17::bigint[])
              AS u (seq, state, generation, attempts, wamid, wa_id, error_code, error_text, settled_at, accepted_at,
                  sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros)
-         WHERE m.campaign = $1 AND m.seq = u.seq",
+         ON CONFLICT (campaign, seq) DO UPDATE SET
+             state = EXCLUDED.state, generation = EXCLUDED.generation, attempts = EXCLUDED.attempts,
+             wamid = EXCLUDED.wamid, wa_id = EXCLUDED.wa_id, error_code = EXCLUDED.error_code,
+             error_text = EXCLUDED.error_text, settled_at = EXCLUDED.settled_at, accepted_at = EXCLUDED.accepted_at,
+             sent_at = EXCLUDED.sent_at, delivered_at = EXCLUDED.delivered_at, read_at = EXCLUDED.read_at,
+             cost_category = EXCLUDED.cost_category, cost_basis = EXCLUDED.cost_basis,
+             cost_micros = EXCLUDED.cost_micros",
     )
     .bind(campaign.0)
     .bind(column!(locked => locked.seq.0))

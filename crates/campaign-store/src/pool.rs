@@ -82,6 +82,8 @@ impl Store {
             .address()?
             .application_name(config.application_name)
             .options([
+                // Short statements only: compiling one takes longer than running it.
+                ("jit", "off".to_owned()),
                 ("statement_timeout", milliseconds(config.statement_timeout)),
                 ("lock_timeout", milliseconds(config.lock_timeout)),
                 (

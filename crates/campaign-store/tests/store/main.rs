@@ -3,6 +3,7 @@
 mod cancelled;
 mod decisions;
 mod fixture;
+mod plans;
 mod reporting;
 mod rights;
 mod statements;

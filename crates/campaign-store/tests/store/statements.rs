@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What Postgres can prepare; others (`COPY`) have tests of their own.
+/// What Postgres can prepare.
 const PREPARED: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES"];
 
 #[tokio::test]
@@ -22,8 +22,7 @@ async fn every_statement_fits_the_schema() {
     for statement in &statements {
         let (Statement { name, sql }, verb) = (statement, statement.verb());
         if !PREPARED.contains(&verb) {
-            assert!(sql.contains("COPY"), "{name} starts with {verb:?}");
-            continue;
+            panic!("{name} starts with {verb:?}");
         }
         let prepare = format!("PREPARE statement AS\n{sql}");
         if let Err(error) = connection.execute(sqlx::raw_sql(AssertSqlSafe(prepare))).await {

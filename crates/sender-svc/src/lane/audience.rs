@@ -55,6 +55,7 @@ impl Audiences {
             campaign,
             rule,
             stop: stop.clone(),
+            ahead: None,
         };
         let span = tracing::info_span!("audience", campaign_id = %work.campaign);
         campaign_runtime::link_to(&span, &work.dispatch.trace);
@@ -125,6 +126,13 @@ struct Fetch {
     campaign: Campaign,
     rule: AudienceRule,
     stop: CancellationToken,
+    ahead: Option<Ahead>,
+}
+
+/// What the ERP said when it was asked for the page behind one that was being written.
+struct Ahead {
+    cursor: String,
+    page: Result<Page, ErpError>,
 }
 
 /// A page, as the campaign needs it.
@@ -142,7 +150,7 @@ enum Written {
 }
 
 impl Fetch {
-    async fn run(self) {
+    async fn run(mut self) {
         while !self.stop.is_cancelled() {
             match self.next_page().await {
                 Ok(Written::More) => {}
@@ -164,7 +172,7 @@ impl Fetch {
         self.lane.look.notify_one();
     }
 
-    async fn next_page(&self) -> Result<Written, LaneError> {
+    async fn next_page(&mut self) -> Result<Written, LaneError> {
         let store = &self.lane.sender.store;
         let dispatch = store.in_time(async {
             let mut connection = store.connection().await?;
@@ -174,15 +182,20 @@ impl Fetch {
         if dispatch.audience_complete {
             return Ok(Written::Complete);
         }
-        let asked = tokio::select! {
-            () = self.stop.cancelled() => return Ok(Written::Over),
-            page = self.ask(dispatch.erp_cursor.as_deref()) => page,
+        let asked = match self.ahead.take() {
+            Some(ahead) if dispatch.erp_cursor.as_ref() == Some(&ahead.cursor) => ahead.page,
+            _ => tokio::select! {
+                () = self.stop.cancelled() => return Ok(Written::Over),
+                page = self.ask(dispatch.erp_cursor.as_deref()) => page,
+            },
         };
         match asked {
             Ok(page) => {
-                let written = store.in_time(self.write(&dispatch, page)).await?;
-                self.lane.look.notify_one();
-                Ok(written)
+                let next = page.next_cursor.clone();
+                let (written, ahead) =
+                    tokio::join!(self.write_and_tell(&dispatch, page), self.ask_ahead(next));
+                self.ahead = ahead;
+                written
             }
             Err(ErpError::CursorExpired { detail }) => {
                 tracing::warn!(
@@ -199,6 +212,22 @@ impl Fetch {
                 Ok(Written::More)
             }
         }
+    }
+
+    async fn write_and_tell(&self, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
+        let written = self.lane.sender.store.in_time(self.write(believed, page)).await?;
+        self.lane.look.notify_one();
+        Ok(written)
+    }
+
+    /// None if there is no further page, or the fetch is to stop.
+    async fn ask_ahead(&self, cursor: Option<String>) -> Option<Ahead> {
+        let cursor = cursor?;
+        let page = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            page = self.ask(Some(&cursor)) => page,
+        };
+        Some(Ahead { cursor, page })
     }
 
     async fn ask(&self, cursor: Option<&str>) -> Result<Page, ErpError> {

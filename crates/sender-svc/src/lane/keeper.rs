@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const WALK_EVERY: Duration = Duration::from_millis(250);
 /// The longest sleep while there is nothing to do.
 const IDLE_WALK_EVERY: Duration = Duration::from_secs(1);
-/// The shortest time between two walks: a busy ledger asks for one with every batch.
+/// The shortest time before a walk that the ledger asks for: a busy one does with every batch.
 const WALK_SPACING: Duration = Duration::from_millis(20);
 /// How long a campaign is left alone whose step failed.
 const FAILED_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -98,16 +98,19 @@ impl<'a> Keeper<'a> {
             if progress == Progress::Made {
                 continue;
             }
-            self.lane.pause(WALK_SPACING).await;
             let pause = if self.open.is_empty() {
                 IDLE_WALK_EVERY
             } else {
                 WALK_EVERY
             };
+            let soon = async {
+                tokio::time::sleep(WALK_SPACING).await;
+                let _ = tokio::time::timeout(pause, self.lane.look_soon.notified()).await;
+            };
             tokio::select! {
                 () = self.lane.stop.cancelled() => {}
                 () = self.lane.look.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = soon => {}
             }
         }
         Ok(())

@@ -17,8 +17,11 @@ use std::time::{Duration, Instant};
 const BATCH_MAX: usize = 4_000;
 /// How long a read waits for the first outcome.
 const BLOCK: Duration = Duration::from_millis(400);
-/// A busy lane's outcomes are left to gather for so long: fewer, larger transactions.
+/// A lane's outcomes are left to gather for so long: fewer, larger transactions.
 const GATHER: Duration = Duration::from_millis(15);
+/// So long if a batch had at least [`BUSY_FROM`]: what webhooks say of a message soon after it is then one change.
+const GATHER_BUSY: Duration = Duration::from_millis(60);
+const BUSY_FROM: usize = 100;
 /// How often an idle ledger records that it knows of everything.
 const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
 
@@ -68,9 +71,14 @@ impl Ledger {
         self.apply(&entries, complete.then_some(asked)).await?;
         metrics::histogram!("ledger_batch_seconds").record(started.elapsed());
         metrics::counter!("ledger_outcomes_total").increment(entries.len() as u64);
-        self.lane.look.notify_one();
+        self.lane.look_soon.notify_one();
         if complete {
-            self.lane.pause(GATHER).await;
+            let gather = if entries.len() < BUSY_FROM {
+                GATHER
+            } else {
+                GATHER_BUSY
+            };
+            self.lane.pause(gather).await;
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ pub(crate) struct Lane {
     pub(crate) shares: ErrorShares,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
+    /// The keeper looks again, not too often: the ledger went on.
+    pub(crate) look_soon: Notify,
     /// The portfolio that its messages count for, while that has a messaging limit.
     limited: Mutex<Option<String>>,
 }
@@ -111,6 +113,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             progress,
             parked: Parked::default(),
             look: Notify::new(),
+            look_soon: Notify::new(),
             limited: Mutex::new(None),
         });
         // However this ends, a panic included, the parts end with it and the lease is no longer prolonged.

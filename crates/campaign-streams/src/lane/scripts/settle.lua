@@ -39,10 +39,19 @@ local function owner(stream, id)
     return not pending.err and pending[1] and pending[1][2] or nil
 end
 
+-- What is let go of, by stream: together at the end, since each command is also written to the append-only file.
+local released = {}
 local function release(stream, alarms, id)
-    redis.pcall('XACK', stream, group, id)
-    redis.pcall('XDEL', stream, id)
-    redis.pcall('ZREM', alarms, id)
+    released[stream] = released[stream] or { alarms = alarms, ids = {} }
+    table.insert(released[stream].ids, id)
+end
+
+local function let_go()
+    for stream, of in pairs(released) do
+        redis.pcall('XACK', stream, group, unpack(of.ids))
+        redis.pcall('XDEL', stream, unpack(of.ids))
+        redis.pcall('ZREM', of.alarms, unpack(of.ids))
+    end
 end
 
 -- `passed`: messages that WhatsApp took in and answered, whatever it said, without finding them too fast.
@@ -88,6 +97,7 @@ for i = 8, #ARGV, 5 do
     end
     table.insert(published, outcome)
 end
+let_go()
 
 if trusted and not repeated and (passed > 0 or refused_us > 0) then
     -- Whatever is wrong with the pace must not keep outcomes back.
