@@ -21,7 +21,8 @@ const SCHEDULER: &[&str] = &[
     "templates.",
     "requests.create",
     "requests.get",
-    "audience.",
+    "audience.present_customers",
+    "audience.present_phones",
     "migrator.",
     "pool.",
 ];
