@@ -88,7 +88,7 @@ async fn list(_: Supervisor, State(api): State<Api>, Query(query): Query<ListSup
     ok(&paging::page(rows, limit, |row| row.phone, SuppressionView::from))
 }
 
-/// Suppresses a person. One who is suppressed already stays so.
+/// Suppresses a person. One who is suppressed already stays so. The ERP is told.
 #[utoipa::path(post, path = "/v1/suppressions", tag = "suppressions", request_body = NewSuppression,
     responses((status = 201, body = SuppressionView)))]
 async fn create(
@@ -136,7 +136,7 @@ async fn create(
         .await
 }
 
-/// Allows a person to be messaged again.
+/// Allows a person to be messaged again. The ERP is told.
 #[utoipa::path(delete, path = "/v1/suppressions/{phone}", tag = "suppressions", params(("phone" = String, Path)),
     responses((status = 204)))]
 async fn remove(Supervisor(caller): Supervisor, State(api): State<Api>, Path(phone): Path<String>) -> Answer {
