@@ -156,6 +156,19 @@ pub async fn of_account(
         .collect()
 }
 
+/// A number that can ask for its account, always the same one: an active one if there is any.
+pub async fn spokesman(connection: &mut Connection, account: AccountId) -> Result<Option<LaneId>> {
+    let row = sqlx::query(
+        "-- phone_numbers.spokesman
+         SELECT phone_number_id FROM phone_numbers WHERE account_id = $1
+         ORDER BY active DESC, phone_number_id LIMIT 1",
+    )
+    .bind(account.0)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| read::text(&row, "phone_number_id")).transpose()
+}
+
 fn from_row(row: &PgRow) -> Result<PhoneNumber> {
     Ok(PhoneNumber {
         phone_number_id: read::text(row, "phone_number_id")?,

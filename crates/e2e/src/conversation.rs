@@ -1,11 +1,14 @@
 //! Talking to a running system, as its users do.
 
 use crate::report::Report;
-use crate::stack::{ACCESS_TOKEN, ERP_KEY, LANE, Stack};
+use crate::stack::{ACCESS_TOKEN, ERP_KEY, LANE, Stack, WABA_ID};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::wait_for_ok;
+
+/// The template that campaigns send, of the development data.
+const REMINDER: &str = "lembrete_fatura";
 
 impl Stack {
     /// Calls the REST API of the first scheduler; anything but success panics.
@@ -38,6 +41,31 @@ impl Stack {
         let answer = request.send().await.expect("the mock answers");
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.unwrap_or(Value::Null)
+    }
+
+    /// Creates the template of [`Stack::create`]'s campaigns at WhatsApp: from now on the mock knows it, approved or
+    /// still to be reviewed, and refuses every other of the account.
+    pub async fn register_reminder(&self, approved: bool) {
+        let listed = self.api(Method::GET, "/v1/templates?limit=50", None).await;
+        let items = listed["items"].as_array().expect("templates").clone();
+        let is_ours = |template: &Value| template["name"] == REMINDER;
+        let mut template = items.into_iter().find(is_ours).expect("the development data");
+        for component in template["components"].as_array_mut().expect("components") {
+            if component["type"] == "BODY" {
+                component["example"] = json!({"body_text_named_params": [
+                    {"param_name": "nome", "example": "Ana"}, {"param_name": "fatura", "example": "7"},
+                    {"param_name": "valor", "example": "R$ 1,00"}, {"param_name": "vencimento", "example": "10/12"},
+                ]});
+            }
+        }
+        let account = format!("/mock/accounts/{WABA_ID}");
+        let settings = json!({ "approves_at_once": approved });
+        self.whatsapp(Method::PUT, &account, Some(settings)).await;
+        let mut created = json!({});
+        for field in ["name", "language", "category", "parameter_format", "components"] {
+            created[field] = template[field].clone();
+        }
+        self.register_template(WABA_ID, created).await;
     }
 
     /// Creates a template at WhatsApp, as its own interface would.
@@ -132,7 +160,7 @@ impl Stack {
     pub async fn create(&self, change: Value) -> String {
         let mut body = json!({
             "name": "e2e", "phone_number_id": LANE, "segment": {},
-            "template": {"name": "lembrete_fatura", "language": "pt_BR"},
+            "template": {"name": REMINDER, "language": "pt_BR"},
             "mapping": {
                 "nome": {"source": "customer.name", "format": "first_name", "fallback": "cliente"},
                 "fatura": {"source": "customer.id", "format": "text"},

@@ -20,6 +20,8 @@ pub use fault::{Fault, Part};
 pub use ports::Ports;
 pub use reckoning::{Allowed, Pace, Reckoning};
 pub use report::{ACCEPTED_STATES, Report};
-pub use stack::{ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Servers, Stack, StackOptions, VERIFY_TOKEN};
+pub use stack::{
+    ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Servers, Stack, StackOptions, VERIFY_TOKEN, WABA_ID,
+};
 pub use trial::{GRACE, Plan, Trial, now_ms, say};
 pub use wires::Wire;

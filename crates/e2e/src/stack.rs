@@ -11,6 +11,8 @@ use testkit::{Database, Mode, Postgres, PrivatePostgres, Redis, ServiceProcess, 
 
 /// The development number that sends 1,000 a second.
 pub const LANE: &str = "106540352242922";
+/// Meta's id of the development account, which has all development numbers and templates.
+pub const WABA_ID: &str = "102290129340398";
 /// Opens the ERP.
 pub const ERP_KEY: &str = "e2e-erp-key";
 /// Opens WhatsApp.

@@ -1,25 +1,18 @@
 //! Settings, each by flag or environment variable.
 
 use crate::allow_list::AllowList;
-use crate::numbers::{self, marketing_endpoint};
 use crate::opt_out_words::OptOutWords;
 use crate::transport::{Simulate, Transport};
 use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretName, SecretSetting, ServiceConfig};
 use campaign_streams::RedisConfig;
 use secrecy::{ExposeSecret, SecretString};
-use std::path::PathBuf;
 use std::time::Duration;
-use whatsapp_api::{ClientConfig, ClientError, CloudApi, MarketingEndpoint};
-
-const NUMBERS_FILE: &str = "WHATSAPP_NUMBERS_FILE";
+use whatsapp_api::settings::WhatsappSettings;
+use whatsapp_api::{CloudApi, MarketingEndpoint};
 
 campaign_runtime::secret!(
     /// Where Redis is: redis://user:password@host:port/ or rediss://
     pub RedisUrl: "REDIS_URL", "redis-url"
-);
-campaign_runtime::secret!(
-    /// Access token of the WhatsApp Cloud API
-    pub AccessToken: "WHATSAPP_ACCESS_TOKEN", "whatsapp-access-token"
 );
 campaign_runtime::secret!(
     /// App secret that webhooks are signed with
@@ -49,7 +42,7 @@ pub struct Config {
     redis_url: SecretSetting<RedisUrl>,
 
     #[command(flatten)]
-    access_token: SecretSetting<AccessToken>,
+    whatsapp: WhatsappSettings,
 
     #[command(flatten)]
     app_secret: SecretSetting<AppSecret>,
@@ -57,28 +50,10 @@ pub struct Config {
     #[command(flatten)]
     verify_token: SecretSetting<VerifyToken>,
 
-    /// Where the WhatsApp Cloud API is
-    #[arg(
-        long,
-        env = "WHATSAPP_BASE_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8084"
-    )]
-    whatsapp_base_url: String,
-
-    /// Version of the Graph API
-    #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v25.0")]
-    whatsapp_api_version: String,
-
     /// Where templates of the category MARKETING go: off (as everything else, to /messages), or by the Marketing
     /// Messages API with the product policy CLOUD_API_FALLBACK or STRICT
-    #[arg(long, env = "WHATSAPP_MARKETING_MESSAGES", default_value = "off", value_parser = marketing_endpoint)]
+    #[arg(long, env = "WHATSAPP_MARKETING_MESSAGES", default_value = "off")]
     whatsapp_marketing_messages: MarketingEndpoint,
-
-    /// JSON file of what differs for single numbers: phone_number_id to base_url, version, access_token or
-    /// access_token_file, marketing_messages
-    #[arg(long, env = "WHATSAPP_NUMBERS_FILE", value_name = "PATH")]
-    whatsapp_numbers_file: Option<PathBuf>,
 
     /// How messages leave
     #[arg(long, env = "TRANSPORT", value_enum, default_value_t = TransportKind::CloudApi)]
@@ -188,8 +163,7 @@ impl Config {
     }
 
     fn cloud_api(&self) -> Result<CloudApi, ConfigProblem> {
-        let token = self.access_token.required()?;
-        let mut client = ClientConfig::new(&self.whatsapp_base_url, &self.whatsapp_api_version, token);
+        let mut client = self.whatsapp.client_config()?;
         client.further_roots_pem = self.runtime.trusted_roots.pem()?;
         client.request_timeout = Duration::from_millis(self.http_timeout_ms);
         client.connect_timeout = Duration::from_millis(self.http_connect_timeout_ms);
@@ -198,25 +172,10 @@ impl Config {
         client.answer_timeout =
             Duration::from_millis(self.http_answer_timeout_ms.unwrap_or(self.http_timeout_ms));
         client.marketing = self.whatsapp_marketing_messages;
-        if let Some(file) = &self.whatsapp_numbers_file {
-            client.numbers = numbers::read(file).map_err(|problem| {
-                let found = format!("{} ({problem})", file.display());
-                ConfigProblem::new(NUMBERS_FILE, found, "a readable JSON file of phone numbers")
-            })?;
-        }
         // Bytes that were not acknowledged by then never leave: under the grace, as the lease is.
         client.tcp_user_timeout = self.entry_lease();
         client.pool_max_idle = self.concurrency as usize;
-        CloudApi::new(client).map_err(|error| {
-            let (setting, expected) = match error {
-                ClientError::BaseUrl { .. } => ("WHATSAPP_BASE_URL", "http(s)://host[:port]"),
-                ClientError::Version(_) => ("WHATSAPP_API_VERSION", "a version such as v25.0"),
-                ClientError::AccessToken => (AccessToken::ENV, "a token of printable characters"),
-                ClientError::Number { .. } => (NUMBERS_FILE, "what is right for all numbers, for this one"),
-                ClientError::Http(_) => ("TRANSPORT", "a host with root certificates"),
-            };
-            ConfigProblem::new(setting, error.to_string(), expected)
-        })
+        self.whatsapp.client(client)
     }
 
     /// Real messages need both secrets: without webhooks nobody would hear of an opt-out.

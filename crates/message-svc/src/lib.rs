@@ -27,7 +27,6 @@ mod lanes;
 mod lease;
 mod measures;
 mod membership;
-mod numbers;
 mod pacing;
 mod progress;
 mod render;

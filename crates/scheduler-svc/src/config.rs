@@ -1,13 +1,14 @@
 //! The settings of the scheduler.
 
-use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretName, SecretSetting, ServiceConfig};
+use campaign_runtime::{ConfigProblem, RuntimeArgs, SecretSetting, ServiceConfig};
 use campaign_store::PoolConfig;
 use campaign_streams::RedisConfig;
 use clap::{ArgAction, Parser};
 use erp_api::{ErpClient, ErpConfig};
 use std::num::NonZeroU32;
 use std::time::Duration;
-use whatsapp_api::{ClientConfig, ClientError, CloudApi};
+use whatsapp_api::CloudApi;
+use whatsapp_api::settings::WhatsappSettings;
 
 campaign_runtime::secret!(
     /// Postgres: postgres://user:password@host:port/database
@@ -20,11 +21,6 @@ campaign_runtime::secret!(
 campaign_runtime::secret!(
     /// Bearer key of the ERP's API
     pub ErpApiKey: "ERP_API_KEY", "erp-api-key"
-);
-
-campaign_runtime::secret!(
-    /// Token of the WhatsApp Business Accounts; without it nothing is read from WhatsApp
-    pub AccessToken: "WHATSAPP_ACCESS_TOKEN", "whatsapp-access-token"
 );
 
 /// Requests of one preview or one schedule to the ERP. A person waits for the answer.
@@ -75,22 +71,9 @@ pub struct Config {
     #[command(flatten)]
     pub erp_api_key: SecretSetting<ErpApiKey>,
 
-    /// Token for reading from WhatsApp.
+    /// Where templates and limits are read; without a token they are not.
     #[command(flatten)]
-    pub access_token: SecretSetting<AccessToken>,
-
-    /// Where the WhatsApp Cloud API is; the version comes after it
-    #[arg(
-        long,
-        env = "WHATSAPP_BASE_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8084"
-    )]
-    pub whatsapp_base_url: String,
-
-    /// Version of the Graph API
-    #[arg(long, env = "WHATSAPP_API_VERSION", default_value = "v25.0")]
-    pub whatsapp_api_version: String,
+    pub whatsapp: WhatsappSettings,
 
     /// Seconds between two readings of the throughput and messaging limit that WhatsApp reports of each number; 0: they
     /// are not read, and what people decided holds. Needs the token
@@ -98,7 +81,7 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub limit_sync_seconds: u64,
 
-    /// Seconds between two readings of an account's templates; news and people make it sooner
+    /// Seconds between two readings of an account's templates; news and people make it sooner. Needs the token
     #[arg(long, env = "TEMPLATE_SYNC_SECONDS", default_value_t = 600,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub template_sync_seconds: u64,
@@ -163,25 +146,13 @@ impl Config {
 impl Config {
     /// The client that reads from WhatsApp; none without a token.
     pub fn whatsapp(&self) -> Result<Option<CloudApi>, ConfigProblem> {
-        let Some(token) = self.access_token.resolve()? else {
+        let Some(mut client) = self.whatsapp.client_config_if_any()? else {
             return Ok(None);
         };
-        let mut client = ClientConfig::new(&self.whatsapp_base_url, &self.whatsapp_api_version, token);
         client.further_roots_pem = self.runtime.trusted_roots.pem()?;
         client.request_timeout = WHATSAPP_TIMEOUT;
         client.pool_max_idle = 1;
-        let client = CloudApi::new(client).map_err(|error| {
-            let (setting, expected) = match error {
-                ClientError::BaseUrl { .. } => ("WHATSAPP_BASE_URL", "http(s)://host[:port]"),
-                ClientError::Version(_) => ("WHATSAPP_API_VERSION", "a version such as v25.0"),
-                ClientError::AccessToken | ClientError::Number { .. } => {
-                    (AccessToken::ENV, "a token of printable characters")
-                }
-                ClientError::Http(_) => ("WHATSAPP_BASE_URL", "a host with root certificates"),
-            };
-            ConfigProblem::new(setting, error.to_string(), expected)
-        })?;
-        Ok(Some(client))
+        self.whatsapp.client(client).map(Some)
     }
 }
 
@@ -230,6 +201,42 @@ impl ServiceConfig for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use campaign_runtime::ParseFailure;
+
+    fn problems(flags: &[&str]) -> Vec<String> {
+        let args = [
+            "scheduler-svc",
+            "--database-url=postgres://u@h/d",
+            "--redis-url=redis://h/",
+            "--erp-api-key=k",
+        ];
+        let args = args.iter().chain(flags).map(std::ffi::OsString::from);
+        match campaign_runtime::parse::<Config>("scheduler-svc", "0", args) {
+            Ok(_) => Vec::new(),
+            Err(ParseFailure::Problems(problems)) => problems,
+            Err(ParseFailure::Answered(answer)) => panic!("{answer}"),
+        }
+    }
+
+    #[test]
+    fn the_numbers_file_is_read_at_start_and_a_problem_names_it_and_the_number() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().display().to_string();
+        let flag = format!("--whatsapp-numbers-file={path}");
+        let flags = ["--whatsapp-access-token=t", flag.as_str()];
+        std::fs::write(file.path(), r#"{"7": {"version": "v26.0"}}"#).expect("written");
+        assert_eq!(problems(&flags), Vec::<String>::new());
+        assert!(problems(&flags[1..])[0].starts_with("WHATSAPP_ACCESS_TOKEN:"));
+        std::fs::write(file.path(), r#"{"7": {"version": "26"}}"#).expect("written");
+        let found = problems(&flags);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].starts_with("WHATSAPP_NUMBERS_FILE:")
+                && found[0].contains(&path)
+                && found[0].contains("phone number 7"),
+            "{found:#?}"
+        );
+    }
 
     #[test]
     fn debug_shows_no_secret() {

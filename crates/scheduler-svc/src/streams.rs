@@ -2,7 +2,8 @@
 
 use campaign_core::campaign::Campaign;
 use campaign_core::contracts::{
-    CUSTOMER_EVENTS_STREAM, CustomerEvent, SENDER_STREAM, SendCampaign, TickKind,
+    CUSTOMER_EVENTS_STREAM, CustomerEvent, SENDER_STREAM, SUPPRESSION_EVENTS_MAX, SUPPRESSION_EVENTS_STREAM,
+    SendCampaign, SuppressionEvent, TickKind,
 };
 use campaign_core::ids::LaneId;
 use campaign_runtime::current_trace_context;
@@ -23,6 +24,7 @@ pub struct Queues {
     streams: Streams,
     sender: Producer,
     customers: Producer,
+    suppressions: Producer,
 }
 
 impl Queues {
@@ -31,6 +33,7 @@ impl Queues {
         Self {
             sender: Producer::new(&streams, SENDER_STREAM, SENDER_STREAM_MAX),
             customers: Producer::new(&streams, CUSTOMER_EVENTS_STREAM, CUSTOMER_EVENTS_MAX),
+            suppressions: Producer::new(&streams, SUPPRESSION_EVENTS_STREAM, SUPPRESSION_EVENTS_MAX),
             streams,
         }
     }
@@ -61,6 +64,13 @@ impl Queues {
     /// Tells the senders what a person decided about a customer, as the ERP would.
     pub async fn customer_changed(&self, event: CustomerEvent) -> Result<()> {
         self.customers
+            .publish(&Traced::new(event, current_trace_context()))
+            .await
+    }
+
+    /// Tells the ERP what a person decided about a customer, as it hears what the customer says by WhatsApp.
+    pub async fn suppression_changed(&self, event: SuppressionEvent) -> Result<()> {
+        self.suppressions
             .publish(&Traced::new(event, current_trace_context()))
             .await
     }

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::lane::Limits;
 use crate::{control, customers, fleet};
 use campaign_core::contracts::{
-    MESSAGE_EVENTS_STREAM, MessageEvent, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
+    MESSAGE_EVENTS_STREAM, MessageEvent, SUPPRESSION_EVENTS_MAX, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
 };
 use campaign_core::ids::InstanceId;
 use campaign_runtime::{HealthHandle, Runtime, Shutdown};
@@ -19,8 +19,6 @@ use uuid::Uuid;
 /// About how many message events are kept for those who read them late; what is older they find in
 /// Postgres.
 const MESSAGE_EVENTS_MAX: usize = 100_000;
-/// About how many wishes are kept for an ERP that is away; what is older it finds in `/v1/suppressions`.
-const SUPPRESSION_EVENTS_MAX: usize = 100_000;
 /// How often the requirements are tried while Redis or Postgres is away.
 const REQUIREMENTS_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether they still answer.

@@ -1,6 +1,7 @@
 //! Where and how to send, for all phone numbers and for single ones.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -41,6 +42,21 @@ impl MarketingEndpoint {
             Self::CloudApiFallback => Some(ProductPolicy::CloudApiFallback),
             Self::Strict => Some(ProductPolicy::Strict),
         }
+    }
+}
+
+impl FromStr for MarketingEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut known = Self::ALL.iter();
+        known
+            .find(|endpoint| endpoint.as_str() == text)
+            .copied()
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|endpoint| endpoint.as_str()).collect();
+                format!("marketing messages are one of {}", names.join(", "))
+            })
     }
 }
 

@@ -9,15 +9,20 @@
 //! - [`client`]: sends one message and says what is *known* about the result;
 //! - [`limits`]: what a business phone number may do now;
 //! - [`templates`]: the listing of an account's templates;
-//! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it.
+//! - [`webhook`]: what Meta reports later; [`signature`] proves who reported it;
+//! - [`settings`]: how a service that calls Meta is told where, and with whose right.
 
 pub mod client;
 mod client_config;
 pub mod errors;
 mod lenient;
 pub mod limits;
+#[cfg(feature = "settings")]
+mod numbers_file;
 mod request_check;
 pub mod send;
+#[cfg(feature = "settings")]
+pub mod settings;
 pub mod signature;
 pub mod templates;
 pub mod webhook;

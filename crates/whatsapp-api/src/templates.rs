@@ -86,10 +86,12 @@ pub enum ListingError {
 }
 
 impl CloudApi {
-    /// One page of an account's templates, from behind `after`.
+    /// One page of an account's templates, from behind `after`, as this number of it asks; none: with the settings that
+    /// hold for all numbers.
     pub async fn templates_page(
         &self,
         waba_id: &str,
+        phone_number_id: Option<&str>,
         after: Option<&str>,
     ) -> Result<TemplatesPage, ListingError> {
         if waba_id.is_empty() || waba_id.len() > 32 || !waba_id.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -98,10 +100,8 @@ impl CloudApi {
         let size = PAGE_SIZE.to_string();
         let mut query = vec![("fields", FIELDS), ("limit", size.as_str())];
         query.extend(after.map(|after| ("after", after)));
-        let response = self
-            .get(None, &format!("{waba_id}/message_templates"), &query)
-            .send()
-            .await;
+        let path = format!("{waba_id}/message_templates");
+        let response = self.get(phone_number_id, &path, &query).send().await;
         let mut response = response.map_err(|error| ListingError::NoAnswer(describe(error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_answer(&mut response, MAX_PAGE_BYTES).await;

@@ -36,8 +36,10 @@ pub const SENDER_STREAM: &str = "campaign.sender";
 pub const MESSAGE_EVENTS_STREAM: &str = "message.events";
 /// What changed at the ERP.
 pub const CUSTOMER_EVENTS_STREAM: &str = "customer.events";
-/// What people told by WhatsApp about being messaged, for the ERP.
+/// What was said about messaging people, by themselves over WhatsApp or by a user of this engine; for the ERP.
 pub const SUPPRESSION_EVENTS_STREAM: &str = "suppression.events";
+/// About how many of them are kept for an ERP that is away; what is older it finds in `/v1/suppressions`.
+pub const SUPPRESSION_EVENTS_MAX: usize = 100_000;
 /// What WhatsApp reports about accounts, templates and numbers.
 pub const ACCOUNT_EVENTS_STREAM: &str = "account.events";
 /// Entries that nobody could handle, with their origin.
@@ -131,7 +133,7 @@ pub struct CustomerEvent {
 }
 
 /// On [`SUPPRESSION_EVENTS_STREAM`]: a person said by WhatsApp whether to be messaged, and the ledger recorded
-/// it. At least once; of two about one person the later `at` holds.
+/// it; or a user of this engine decided so. At least once; of two about one person the later `at` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuppressionEvent {
     /// Who.
@@ -141,9 +143,9 @@ pub struct SuppressionEvent {
     pub customer_ids: Vec<String>,
     /// `true`: no more messages. `false`: messages are welcome again.
     pub stop: bool,
-    /// How it was said: `preference`, `keyword`, `error_131050`.
+    /// How it was said: `preference`, `keyword`, `error_131050`; or `api`, by a user of this engine.
     pub source: String,
-    /// When the person said so.
+    /// When it was said.
     pub at: DateTime<Utc>,
 }
 

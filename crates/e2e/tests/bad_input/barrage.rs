@@ -2,7 +2,7 @@
 
 use crate::endpoints::{self, Endpoint};
 use crate::wire::{Answer, Ending, Request, exchange};
-use crate::{attacks, fields, nonsense};
+use crate::{attacks, cloud_api, fields, nonsense};
 use e2e::{LANE, Stack, StackOptions};
 use futures::{StreamExt, stream};
 use rand::rngs::StdRng;
@@ -34,11 +34,13 @@ async fn nothing_that_is_sent_breaks_a_service() {
     .await;
     let processes: Vec<u32> = stack.services().map(testkit::ServiceProcess::pid).collect();
 
+    cloud_api::prepare(&stack).await;
+    let webhooks = cloud_api::webhooks(&stack).await;
     let mut failures = barrage(&stack, &mut random).await;
-    mend(&stack).await;
+    mend(&stack, &webhooks).await;
     let before = memory(&stack);
     failures.extend(barrage(&stack, &mut random).await);
-    mend(&stack).await;
+    mend(&stack, &webhooks).await;
     let after = memory(&stack);
 
     let count = failures.len();
@@ -146,7 +148,7 @@ fn explains_itself(answer: &Answer) -> bool {
 }
 
 /// What some of the requests were allowed to change, back to what the stack began with.
-async fn mend(stack: &Stack) {
+async fn mend(stack: &Stack, webhooks: &Value) {
     let number = format!("/v1/phone-numbers/{LANE}");
     stack
         .api(
@@ -157,11 +159,7 @@ async fn mend(stack: &Stack) {
         .await;
     let resume = format!("{number}/resume");
     stack.try_api(Method::POST, &resume, None).await;
-    stack.whatsapp(Method::PUT, "/mock/faults", Some(json!({}))).await;
-    let webhooks = json!({"sent_ms": 20, "delivered_ms": 60, "read_ms": 120});
-    stack
-        .whatsapp(Method::PUT, "/mock/webhooks", Some(webhooks))
-        .await;
+    cloud_api::mend(stack, webhooks).await;
 }
 
 fn memory(stack: &Stack) -> BTreeMap<String, u64> {

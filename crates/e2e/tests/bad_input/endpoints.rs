@@ -1,7 +1,8 @@
-//! Every method and path of every service: the scheduler's from its own description, the others' by name.
+//! Every method and path of every service: the scheduler's and the WhatsApp mock's from their own descriptions, the
+//! others' by name.
 
-use crate::schema;
-use e2e::{ACCESS_TOKEN, APP_SECRET, ERP_KEY, LANE, Stack};
+use crate::{cloud_api, schema};
+use e2e::{APP_SECRET, ERP_KEY, LANE, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -69,9 +70,9 @@ impl Endpoint {
 
 /// Every endpoint of the stack.
 pub(crate) async fn all(stack: &Stack) -> Vec<Endpoint> {
-    let mut endpoints = described(stack).await;
+    let mut endpoints = scheduler(stack).await;
     endpoints.extend(erp(&stack.erp));
-    endpoints.extend(whatsapp(&stack.whatsapp));
+    endpoints.extend(cloud_api::endpoints(stack).await);
     endpoints.extend(webhooks(&stack.messengers[0]));
     for service in stack.services() {
         let probes = ["/livez", "/readyz", "/metrics"];
@@ -80,8 +81,7 @@ pub(crate) async fn all(stack: &Stack) -> Vec<Endpoint> {
     endpoints
 }
 
-/// What `/openapi.json` says.
-async fn described(stack: &Stack) -> Vec<Endpoint> {
+async fn scheduler(stack: &Stack) -> Vec<Endpoint> {
     let document = stack.api(Method::GET, "/openapi.json", None).await;
     let draft = stack.create(json!({"name": "bad input"})).await;
     let templates = stack.api(Method::GET, "/v1/templates", None).await;
@@ -100,17 +100,26 @@ async fn described(stack: &Stack) -> Vec<Endpoint> {
         // Neither the key that is used here nor a request.
         _ => UNKNOWN.to_owned(),
     };
-    let mut endpoints = vec![Endpoint::plain(
-        &stack.schedulers[0],
-        "GET",
-        "/openapi.json",
-        None,
-    )];
+    let body = |path: &str, method: &str| sample(path, method, &account);
+    described(&stack.schedulers[0], &document, stack.api_key(), good, body)
+}
+
+/// What a service's `/openapi.json` says. `good` names something that is there, by path and parameter; `body` is what
+/// the handler takes, by path and method, where the schema does not say enough.
+pub(crate) fn described(
+    service: &ServiceProcess,
+    document: &Value,
+    bearer: &str,
+    good: impl Fn(&str, &str) -> String,
+    body: impl Fn(&str, &str) -> Option<Value>,
+) -> Vec<Endpoint> {
+    let mut endpoints = vec![Endpoint::plain(service, "GET", "/openapi.json", None)];
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-            let body = (!schema.is_null()).then(|| sample(path, method, &account, schema, &document));
-            let plain = Endpoint::plain(&stack.schedulers[0], &method.to_uppercase(), path, body);
+            let sample = || body(path, method).unwrap_or_else(|| schema::sample(schema, document));
+            let sample = (!schema.is_null()).then(sample);
+            let plain = Endpoint::plain(service, &method.to_uppercase(), path, sample);
             let named = |place: &str| schema::parameters(operation, place);
             endpoints.push(Endpoint {
                 good: named("path")
@@ -118,8 +127,8 @@ async fn described(stack: &Stack) -> Vec<Endpoint> {
                     .map(|name| (name.clone(), good(path, &name)))
                     .collect(),
                 query: named("query"),
-                fields: schema::properties(schema, &document),
-                bearer: Some(stack.api_key().to_owned()),
+                fields: schema::properties(schema, document),
+                bearer: Some(bearer.to_owned()),
                 ..plain
             });
         }
@@ -128,8 +137,8 @@ async fn described(stack: &Stack) -> Vec<Endpoint> {
 }
 
 /// A body that the handler takes, so that one wrong field at a time reaches what looks at that field.
-fn sample(path: &str, method: &str, account: &str, schema: &Value, document: &Value) -> Value {
-    match (path, method) {
+fn sample(path: &str, method: &str, account: &str) -> Option<Value> {
+    let body = match (path, method) {
         ("/v1/campaigns", "post") => json!({
             "name": "bad input", "phone_number_id": LANE, "segment": {},
             "template": {"name": "lembrete_fatura", "language": "pt_BR"},
@@ -153,8 +162,9 @@ fn sample(path: &str, method: &str, account: &str, schema: &Value, document: &Va
         }),
         ("/v1/api-keys", "post") => json!({"name": "bad input", "role": "viewer"}),
         ("/v1/suppressions", "post") => json!({"phone": "+5511912345678", "reason": "asked"}),
-        _ => schema::sample(schema, document),
-    }
+        _ => return None,
+    };
+    Some(body)
 }
 
 fn erp(service: &ServiceProcess) -> impl Iterator<Item = Endpoint> {
@@ -189,52 +199,6 @@ fn erp(service: &ServiceProcess) -> impl Iterator<Item = Endpoint> {
         .map(str::to_owned)
         .to_vec(),
         bearer: Some(ERP_KEY.to_owned()),
-        ..Endpoint::plain(service, method, path, body)
-    })
-}
-
-fn whatsapp(service: &ServiceProcess) -> impl Iterator<Item = Endpoint> {
-    let message = json!({
-        "messaging_product": "whatsapp", "recipient_type": "individual", "to": "+5531987654321",
-        "type": "template", "biz_opaque_callback_data": "order-7",
-        "template": {"name": "oferta", "language": {"code": "pt_BR"}, "components": [
-            {"type": "body", "parameters": [{"type": "text", "text": "Ana", "parameter_name": "nome"}]}]},
-    });
-    let inbound = json!({"phone_number_id": "99", "from": "5531987654321",
-        "content": {"type": "text", "body": "oi"}, "context_id": "wamid.A"});
-    let routes = [
-        ("POST", "/v25.0/{phone_number_id}/messages", Some(message)),
-        ("GET", "/mock", None),
-        ("GET", "/mock/faults", None),
-        (
-            "PUT",
-            "/mock/faults",
-            Some(json!({"latency_ms": 0, "errors": [], "hang": 0.0, "slow_ms": 1})),
-        ),
-        ("GET", "/mock/webhooks", None),
-        (
-            "PUT",
-            "/mock/webhooks",
-            Some(json!({"sent_ms": 20, "delivered_ms": 60, "read_ms": 120})),
-        ),
-        ("POST", "/mock/webhooks/verify", None),
-        (
-            "PUT",
-            "/mock/numbers/{phone_number_id}",
-            Some(json!({"throughput": 80})),
-        ),
-        ("GET", "/mock/acceptances", None),
-        ("DELETE", "/mock/acceptances", None),
-        ("GET", "/mock/acceptances/export", None),
-        ("GET", "/mock/rate", None),
-        ("POST", "/mock/inbound", Some(inbound)),
-    ];
-    routes.into_iter().map(|(method, path, body)| Endpoint {
-        good: vec![("phone_number_id".to_owned(), "99".to_owned())],
-        query: ["campaign", "limit", "phone_number_id"]
-            .map(str::to_owned)
-            .to_vec(),
-        bearer: Some(ACCESS_TOKEN.to_owned()),
         ..Endpoint::plain(service, method, path, body)
     })
 }

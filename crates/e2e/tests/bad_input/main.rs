@@ -3,6 +3,7 @@
 
 mod attacks;
 mod barrage;
+mod cloud_api;
 mod endpoints;
 mod fields;
 mod nonsense;

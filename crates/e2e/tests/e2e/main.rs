@@ -1,5 +1,6 @@
 //! The whole system, from a scheduled campaign to read receipts.
 
+mod account_news;
 mod crowd;
 mod decisions;
 mod journey;

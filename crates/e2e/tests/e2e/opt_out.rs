@@ -1,4 +1,5 @@
-//! A person opts out by WhatsApp, from a number in its old form, while the ERP is away.
+//! A person opts out by WhatsApp, from a number in its old form, while the ERP is away; or at the counter, where
+//! somebody writes it down.
 
 use e2e::{ERP_KEY, LANE, Stack, StackOptions};
 use reqwest::Method;
@@ -89,4 +90,37 @@ async fn a_word_from_an_old_number_stops_the_queued_message_and_reaches_the_erp_
     says(&stack, phone, json!({"type": "preference", "value": "resume"})).await;
     suppressed_is(&stack, phone, false).await;
     consent_is(&stack, customer, true).await;
+}
+
+/// Somebody who may be messaged, as the ERP has them.
+async fn a_customer_who_agrees(stack: &Stack) -> (String, String) {
+    let url = format!("{}/v1/customers?limit=50", stack.erp.base_url());
+    let asked = reqwest::Client::new().get(url).bearer_auth(ERP_KEY).send().await;
+    let page: Value = asked.expect("the ERP answers").json().await.expect("JSON");
+    let customers = page["customers"].as_array().expect("customers");
+    let agrees = |customer: &&Value| {
+        let phone = customer["phone"].as_str().unwrap_or_default();
+        customer["marketing_consent"] == true
+            && phone.starts_with("+55")
+            && phone.len() == "+5531987654321".len()
+    };
+    let customer = customers.iter().find(agrees).expect("somebody agrees");
+    let text = |field: &str| customer[field].as_str().expect("a text").to_owned();
+    (text("id"), text("phone"))
+}
+
+#[tokio::test]
+async fn the_erp_hears_of_what_people_decide_by_the_api() {
+    let stack = Stack::start(StackOptions {
+        customers: 60,
+        ..StackOptions::default()
+    })
+    .await;
+    let (customer, phone) = a_customer_who_agrees(&stack).await;
+    let body = json!({"phone": phone, "reason": "asked at the counter"});
+    stack.api(Method::POST, "/v1/suppressions", Some(body)).await;
+    consent_is(&stack, &customer, false).await;
+    let path = format!("/v1/suppressions/{phone}");
+    stack.api(Method::DELETE, &path, None).await;
+    consent_is(&stack, &customer, true).await;
 }

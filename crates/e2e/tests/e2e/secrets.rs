@@ -20,6 +20,8 @@ const PROGRAMS: [&str; 7] = [
     "migrate",
     "campaignctl",
 ];
+/// Those of them that send, or read what WhatsApp tells.
+const CALL_WHATSAPP: [&str; 2] = ["scheduler-svc", "message-svc"];
 /// Everything of ours, and the clients' own words short of what they put on the wire.
 const RUST_LOG: &str = "debug,scheduler_svc=trace,sender_svc=trace,message_svc=trace,erp_mock_svc=trace,\
     whatsapp_mock_svc=trace,campaign_streams=trace,campaign_store=trace,campaign_runtime=trace,\
@@ -29,6 +31,11 @@ const WRONG_KEY: &str = "ck_wrong-key-of-a-stranger";
 const WRONG_TOKEN: &str = "wrong-token-of-a-stranger";
 
 const TRACES_PASSWORD: &str = "password-of-traces";
+/// Of the number that sends: in the numbers' file itself. No other token opens WhatsApp here.
+const NUMBER_TOKEN: &str = "token-of-the-number-that-sends";
+/// Of a number that WhatsApp refuses: in a file that the numbers' file names.
+const REFUSED_TOKEN: &str = "token-of-a-number-that-is-refused";
+const REFUSED_LANE: &str = "106540352242923";
 
 /// Everything that was said, by where.
 #[derive(Default)]
@@ -56,6 +63,59 @@ impl Heard {
     }
 }
 
+/// Tokens of single numbers, as an installation has them.
+struct Numbers {
+    folder: tempfile::TempDir,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        let numbers = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        let token = numbers.write("token", &format!("{REFUSED_TOKEN}\n"));
+        let file = json!({
+            LANE: {"access_token": NUMBER_TOKEN},
+            REFUSED_LANE: {"access_token_file": token},
+        });
+        numbers.write("numbers.json", &file.to_string());
+        numbers
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    }
+
+    fn file(&self) -> String {
+        self.folder.path().join("numbers.json").display().to_string()
+    }
+
+    /// Files in which a token stands at the wrong place, or beside something that is wrong.
+    fn wrong_files(&self) -> Vec<String> {
+        let token = WRONG_TOKEN;
+        let wrong = [
+            json!({"7": {"version": "26", "access_token": token}}),
+            json!({"7": {"base_url": format!("https://me:{token}@wa.example"), "access_token": token}}),
+            json!({"7": {"access_token": format!("{token}\n")}}),
+            json!({"7": {"access_token": token, "access_token_file": self.file()}}),
+            json!({"7": {"access_token": {"is": token}}}),
+            json!({"7": {token: "x"}}),
+            json!({"7": token}),
+            json!({token: {}}),
+            json!(token),
+        ];
+        let mut texts: Vec<String> = wrong.iter().map(Value::to_string).collect();
+        texts.push(format!("{{\"7\": {{\"access_token\": {token}"));
+        let name = |index: usize| format!("wrong-{index}.json");
+        let texts = texts.iter().enumerate();
+        texts
+            .map(|(index, text)| self.write(&name(index), text))
+            .collect()
+    }
+}
+
 /// Much is logged, and traces go to where nobody takes them.
 fn environment() -> Vec<(&'static str, String)> {
     let traces = format!("http://traces:{TRACES_PASSWORD}@127.0.0.1:1");
@@ -80,6 +140,8 @@ fn secrets(stack: &Stack, created_key: &str) -> Vec<String> {
         TRACES_PASSWORD,
         WRONG_KEY,
         WRONG_TOKEN,
+        NUMBER_TOKEN,
+        REFUSED_TOKEN,
     ];
     let mut secrets: Vec<String> = plain.map(str::to_owned).into();
     secrets.extend([stack.api_key().to_owned(), created_key.to_owned()]);
@@ -97,7 +159,7 @@ async fn text_of(request: reqwest::RequestBuilder) -> String {
 }
 
 /// What each program says about its settings, with every secret in its environment; and about wrong ones.
-fn settings_as_told(stack: &Stack, heard: &mut Heard) {
+fn settings_as_told(stack: &Stack, numbers: &Numbers, heard: &mut Heard) {
     for program in PROGRAMS {
         let run = |arguments: &[&str], change: &[(&str, &str)]| {
             let said = Command::new(built_binary(program))
@@ -139,6 +201,14 @@ fn settings_as_told(stack: &Stack, heard: &mut Heard) {
             format!("{program} with wrong settings"),
             run(arguments, &wrong).concat(),
         );
+        if CALL_WHATSAPP.contains(&program) {
+            for file in numbers.wrong_files() {
+                let said = run(arguments, &[("WHATSAPP_NUMBERS_FILE", &file)]).concat();
+                let problem = format!("WHATSAPP_NUMBERS_FILE: found {file}");
+                assert!(said.contains(&problem), "{program}: {said}");
+                heard.note(format!("{program} with wrong numbers"), said);
+            }
+        }
     }
 }
 
@@ -168,6 +238,25 @@ async fn live(stack: &Stack, heard: &mut Heard) -> String {
     heard.note("the refused campaign", campaign.to_string());
     stack.whatsapp(Method::POST, "/mock/webhooks/verify", None).await;
     key
+}
+
+/// The scheduler's reading has used the one number's token, and was refused with the other's.
+async fn limits_are_read(stack: &Stack) {
+    let soon = Duration::from_secs(20);
+    wait_for_ok(soon, "the limits to be read", async || {
+        let path = format!("/v1/phone-numbers/{LANE}");
+        let shown = stack.api(Method::GET, &path, None).await;
+        let refused = stack.schedulers[0]
+            .log()
+            .contains("WhatsApp did not tell the limits of a number");
+        let is_read = !shown["reported_throughput_per_second"].is_null();
+        if is_read && refused {
+            Ok(())
+        } else {
+            Err(shown.to_string())
+        }
+    })
+    .await;
 }
 
 /// What strangers are told.
@@ -289,13 +378,22 @@ async fn phones(stack: &Stack) -> Vec<String> {
 
 #[tokio::test]
 async fn no_secret_and_no_phone_number_is_told_to_anybody() {
+    let numbers = Numbers::new();
+    let own = |program, name, value: &str| (program, name, value.to_owned());
     let mut stack = least_rights::start(StackOptions {
         customers: 60,
         environment: environment(),
+        environment_of: vec![
+            own("whatsapp-mock-svc", "WHATSAPP_ACCESS_TOKEN", NUMBER_TOKEN),
+            own("scheduler-svc", "WHATSAPP_NUMBERS_FILE", &numbers.file()),
+            own("message-svc", "WHATSAPP_NUMBERS_FILE", &numbers.file()),
+            own("scheduler-svc", "LIMIT_SYNC_SECONDS", "1"),
+        ],
         ..StackOptions::default()
     })
     .await;
     let mut heard = Heard::default();
+    limits_are_read(&stack).await;
     let created_key = live(&stack, &mut heard).await;
     ask_as_a_stranger(&stack, &mut heard).await;
     run_with_wrong_secrets(&stack, &mut heard).await;
@@ -312,7 +410,7 @@ async fn no_secret_and_no_phone_number_is_told_to_anybody() {
     let log = &heard.0["log of message-svc"];
     assert!(log.contains("\"level\":\"TRACE\""), "much is logged");
     heard.assert_none_of(&phones);
-    settings_as_told(&stack, &mut heard);
+    settings_as_told(&stack, &numbers, &mut heard);
     heard.assert_none_of(&secrets(&stack, &created_key));
     heard.keep_only_login_free();
     heard.assert_none_of(&campaigns(&stack).await);

@@ -1,7 +1,7 @@
 //! WhatsApp refusing, silent, slow and unreadable.
 
 use crate::seconds;
-use e2e::{Allowed, Fault, LANE, Plan, Stack, Trial};
+use e2e::{Allowed, Fault, LANE, Plan, Stack, Trial, WABA_ID};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -118,8 +118,6 @@ const RETRYABLE: [i64; 10] = [
 ];
 /// Of these, the one that makes a person wait for minutes at a late attempt: only the full trial has the time.
 const PAIR_LIMIT: i64 = 131_056;
-/// The account of the development data.
-const WABA_ID: &str = "102290129340398";
 
 /// WhatsApp changes the number's limit three times, pauses the template once, and answers a twentieth of all sends with
 /// each error after which they go again.
@@ -134,7 +132,7 @@ async fn a_rough_day() {
         ..Plan::default().processes(1, 1, 2).recovers_within(600)
     };
     let mut trial = Trial::prepare("a_rough_day", plan).await;
-    register_template(&trial.stack).await;
+    trial.stack.register_reminder(true).await;
     // Half of all attempts fail then, and whoever fails several times waits long: the small trial has no time for that.
     let share = if trial.is_full { 0.05 } else { 0.02 };
     let errors: Vec<_> = RETRYABLE
@@ -169,30 +167,6 @@ async fn a_rough_day() {
         "{failed} failed, {accepted} were accepted"
     );
     trial.verdict().await;
-}
-
-/// From now on the mock knows the account's template, and refuses every other.
-async fn register_template(stack: &Stack) {
-    let listed = stack.api(Method::GET, "/v1/templates?limit=50", None).await;
-    let items = listed["items"].as_array().expect("templates").clone();
-    let is_ours = |template: &Value| template["name"] == "lembrete_fatura";
-    let mut template = items.into_iter().find(is_ours).expect("the development data");
-    for component in template["components"].as_array_mut().expect("components") {
-        if component["type"] == "BODY" {
-            component["example"] = json!({"body_text_named_params": [
-                {"param_name": "nome", "example": "Ana"}, {"param_name": "fatura", "example": "7"},
-                {"param_name": "valor", "example": "R$ 1,00"}, {"param_name": "vencimento", "example": "10/12"},
-            ]});
-        }
-    }
-    let account = format!("/mock/accounts/{WABA_ID}");
-    let settings = json!({"approves_at_once": true});
-    stack.whatsapp(Method::PUT, &account, Some(settings)).await;
-    let mut created = json!({});
-    for field in ["name", "language", "category", "parameter_format", "components"] {
-        created[field] = template[field].clone();
-    }
-    stack.register_template(WABA_ID, created).await;
 }
 
 /// Meta pauses the template: the campaign is held, nobody is failed by it, and it goes on by itself afterwards.

@@ -1,7 +1,7 @@
 //! `/v1/suppressions`: people who are not to be messaged.
 //!
-//! A change is written to Postgres, where feeding looks, and told to the senders as an event of the
-//! customer, so that what is already queued in the lanes is stopped too.
+//! A change is written to Postgres, where feeding looks. It is told to the senders as an event of the customer, so that
+//! what is already queued in the lanes is stopped too; and to the ERP, as what the customer says by WhatsApp is.
 
 use crate::api::Api;
 use crate::api::auth::Supervisor;
@@ -10,9 +10,10 @@ use crate::api::paging::{self, Page};
 use crate::api::problems::{Answer, Faults, Stop};
 use axum::extract::State;
 use axum::http::StatusCode;
-use campaign_core::contracts::{CustomerEvent, CustomerEventKind};
+use campaign_core::contracts::{CustomerEvent, CustomerEventKind, SuppressionEvent};
 use campaign_core::phone::{CanonicalPhone, Region, canonicalise};
 use campaign_runtime::{Json, Path, Problem, Query};
+use campaign_store::messages;
 use campaign_store::suppressions::{self, Suppression};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,7 @@ async fn list(_: Supervisor, State(api): State<Api>, Query(query): Query<ListSup
     ok(&paging::page(rows, limit, |row| row.phone, SuppressionView::from))
 }
 
-/// Suppresses a person. One who is suppressed already stays so.
+/// Suppresses a person. One who is suppressed already stays so. The ERP is told.
 #[utoipa::path(post, path = "/v1/suppressions", tag = "suppressions", request_body = NewSuppression,
     responses((status = 201, body = SuppressionView)))]
 async fn create(
@@ -129,13 +130,13 @@ async fn create(
             json!({ "reason": row.reason }),
         )
         .await?;
-    tell_senders(&api, CustomerEventKind::OptedOut, &phone, row.customer_id.clone()).await?;
+    tell(&api, &mut change, Decision::of(&row)).await?;
     change
         .commit(StatusCode::CREATED, &SuppressionView::from(row))
         .await
 }
 
-/// Allows a person to be messaged again.
+/// Allows a person to be messaged again. The ERP is told.
 #[utoipa::path(delete, path = "/v1/suppressions/{phone}", tag = "suppressions", params(("phone" = String, Path)),
     responses((status = 204)))]
 async fn remove(Supervisor(caller): Supervisor, State(api): State<Api>, Path(phone): Path<String>) -> Answer {
@@ -147,30 +148,72 @@ async fn remove(Supervisor(caller): Supervisor, State(api): State<Api>, Path(pho
         )
     })?;
     let mut change = Change::begin(&api, &caller).await?;
-    if !suppressions::remove(change.connection(), &phone, Utc::now()).await? {
+    let at = Utc::now();
+    if !suppressions::remove(change.connection(), &phone, at).await? {
         return Err(Problem::not_found("this person is not suppressed").into());
     }
     change
         .record("suppression.remove", &subject(&phone), json!({}))
         .await?;
-    tell_senders(&api, CustomerEventKind::OptedIn, &phone, None).await?;
+    let decision = Decision {
+        phone,
+        customer_id: None,
+        stop: false,
+        at,
+    };
+    tell(&api, &mut change, decision).await?;
     change.commit(StatusCode::NO_CONTENT, &()).await
 }
 
-async fn tell_senders(
-    api: &Api,
-    kind: CustomerEventKind,
-    phone: &CanonicalPhone,
+/// Whether somebody is to be messaged, as a user of this engine decided.
+struct Decision {
+    phone: CanonicalPhone,
     customer_id: Option<String>,
-) -> Result<(), Stop> {
-    let customer_id = customer_id.unwrap_or_default();
-    let event = CustomerEvent {
-        kind,
+    stop: bool,
+    at: DateTime<Utc>,
+}
+
+impl Decision {
+    fn of(row: &Suppression) -> Self {
+        Self {
+            phone: row.phone,
+            customer_id: row.customer_id.clone(),
+            stop: true,
+            at: row.created_at,
+        }
+    }
+}
+
+/// Tells the senders, who stop what is queued, and the ERP.
+async fn tell(api: &Api, change: &mut Change<'_>, decision: Decision) -> Result<(), Stop> {
+    let Decision {
+        phone,
         customer_id,
+        stop,
+        at,
+    } = decision;
+    let mut known = messages::customers_with(change.connection(), &[phone]).await?;
+    let mut customer_ids = known.remove(&phone).unwrap_or_default();
+    customer_ids.extend(customer_id.clone());
+    let for_senders = CustomerEvent {
+        kind: if stop {
+            CustomerEventKind::OptedOut
+        } else {
+            CustomerEventKind::OptedIn
+        },
+        customer_id: customer_id.unwrap_or_default(),
         phone: Some(phone.to_string()),
-        at: Utc::now(),
+        at,
     };
-    api.queues.customer_changed(event).await?;
+    api.queues.customer_changed(for_senders).await?;
+    let for_erp = SuppressionEvent {
+        phone,
+        customer_ids: customer_ids.into_iter().collect(),
+        stop,
+        source: SOURCE.to_owned(),
+        at,
+    };
+    api.queues.suppression_changed(for_erp).await?;
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Replicas share the work by claims in Postgres, so one account is read by one of them. A template whose message
 //! changed becomes a new version; campaigns keep the version that they were scheduled with. A failure waits longer
-//! each time, and as long as WhatsApp says.
+//! each time, and as long as WhatsApp says. One of the account's numbers asks, since a number can have a server, a
+//! version and a token of its own.
 
 use super::news::{self, Effect, Said};
 use crate::streams::Queues;
@@ -10,7 +11,7 @@ use campaign_core::ids::{AccountId, LaneId, TemplateId};
 use campaign_core::template::{ParameterFormat, Template, TemplateStatus};
 use campaign_runtime::Shutdown;
 use campaign_store::template_syncs::{self, Claim, SyncOutcome};
-use campaign_store::{Store, StoreError, templates};
+use campaign_store::{Store, StoreError, phone_numbers, templates};
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -137,6 +138,7 @@ impl TemplateSync {
 
     /// Reads one account, page by page, and then looks for what is gone.
     async fn read(&self, claim: &Claim) -> Result<(SyncOutcome, Usage), SyncError> {
+        let asks = self.store.in_time(self.spokesman(claim.account_id)).await?;
         let mut outcome = SyncOutcome::default();
         let mut listed = HashSet::new();
         let mut after: Option<String> = None;
@@ -144,7 +146,11 @@ impl TemplateSync {
         for _ in 0..PAGES_MAX {
             let page = self
                 .whatsapp
-                .templates_page(&claim.waba_id, after.as_deref())
+                .templates_page(
+                    &claim.waba_id,
+                    asks.as_ref().map(LaneId::as_str),
+                    after.as_deref(),
+                )
                 .await?;
             unreadable += page.unreadable;
             for template in page.templates {
@@ -161,6 +167,11 @@ impl TemplateSync {
             }
         }
         Err(SyncError::TooLong)
+    }
+
+    async fn spokesman(&self, account: AccountId) -> Result<Option<LaneId>, StoreError> {
+        let mut connection = self.store.connection().await?;
+        phone_numbers::spokesman(&mut connection, account).await
     }
 
     /// One template of the listing, in a transaction of its own.

@@ -16,3 +16,4 @@ mod roles;
 mod template_sync;
 mod ticks;
 mod whatsapp;
+mod whatsapp_mock;

@@ -15,7 +15,7 @@ use crate::limits::{MAX_PAIR_BURST, MAX_PAIR_INTERVAL_MS};
 use crate::mock::Mock;
 use crate::numbers::{MAX_NUMBERS, MAX_THROUGHPUT, NumberReport, NumberSettings, QualityRating};
 use crate::templates::TemplateStatus;
-use crate::webhooks::{AccountEvent, Notice, QualityEvent};
+use crate::webhooks::{AccountEvent, BanState, Notice, QualityEvent};
 
 /// Longest name of a number.
 const MAX_NAME_CHARS: usize = 256;
@@ -199,6 +199,8 @@ async fn report_quality(
 #[serde(deny_unknown_fields)]
 struct AccountChange {
     event: AccountEvent,
+    /// With `DISABLED_UPDATE` alone: whether it is disabled (so if not given), will be, or is no longer.
+    ban_state: Option<BanState>,
 }
 
 /// Reports a change with `account_update`; the account goes on working, unless its numbers are set not to.
@@ -215,7 +217,15 @@ async fn report_account(
             "there is no such account: PUT /mock/accounts/{id} adds it",
         ));
     }
-    let notice = Notice::of_account(&account_id, change.event);
+    if change.ban_state.is_some() && change.event != AccountEvent::DisabledUpdate {
+        let expected = "nothing, or DISABLED_UPDATE in /event";
+        refuse(vec![(
+            "/ban_state".to_owned(),
+            "does not go with this event".to_owned(),
+            expected,
+        )])?;
+    }
+    let notice = Notice::of_account(&account_id, change.event, change.ban_state.unwrap_or_default());
     Ok(Json(Told {
         told: mock.tell(notice),
     }))

@@ -13,7 +13,7 @@ mod settings;
 
 pub use inbound::{InboundContent, InboundRequest};
 pub(crate) use notices::Notice;
-pub use notices::{AccountEvent, QualityEvent};
+pub use notices::{AccountEvent, BanState, QualityEvent};
 pub(crate) use outbox::{Batch, Event, Message, Outbox, StatusKind};
 pub use outbox::{MAX_INBOUND, MAX_PENDING, OutboxReport};
 pub use settings::{SigningSecret, WebhookSettings};

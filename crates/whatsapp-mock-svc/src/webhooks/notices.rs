@@ -52,6 +52,19 @@ pub enum AccountEvent {
     AccountDeleted,
 }
 
+/// What a `DISABLED_UPDATE` says.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum BanState {
+    /// It will be disabled, unless it appeals.
+    ScheduleForDisable,
+    /// It is disabled.
+    #[default]
+    Disable,
+    /// It is able to send again.
+    Reinstate,
+}
+
 impl Notice {
     /// A template changed: `event` is mostly its new status.
     pub(crate) fn of_template(
@@ -100,7 +113,8 @@ impl Notice {
         }
     }
 
-    pub(crate) fn of_account(account_id: &str, event: AccountEvent) -> Self {
+    /// An account changed; `ban_state` is what a `DISABLED_UPDATE` is about.
+    pub(crate) fn of_account(account_id: &str, event: AccountEvent, ban_state: BanState) -> Self {
         let mut value = json!({ "event": event });
         match event {
             AccountEvent::AccountViolation => value["violation_info"] = json!({"violation_type": "SPAM"}),
@@ -108,7 +122,7 @@ impl Notice {
                 value["restriction_info"] =
                     json!([{"restriction_type": "RESTRICTED_BIZ_INITIATED_MESSAGING"}]);
             }
-            AccountEvent::DisabledUpdate => value["ban_info"] = json!({"waba_ban_state": "DISABLE"}),
+            AccountEvent::DisabledUpdate => value["ban_info"] = json!({ "waba_ban_state": ban_state }),
             AccountEvent::VerifiedAccount | AccountEvent::AccountDeleted => {}
         }
         Self {

@@ -156,12 +156,20 @@ async fn changes_are_told_by_signed_webhooks() {
         mock.post(&update, json!({"event": "ACCOUNT_VIOLATION"})).await.1,
         json!({"told": true})
     );
-    let updates = wait_for("three updates", async || {
+    let reinstated = json!({"event": "DISABLED_UPDATE", "ban_state": "REINSTATE"});
+    assert_eq!(mock.post(&update, reinstated).await.1, json!({"told": true}));
+    let misfit = json!({"event": "ACCOUNT_VIOLATION", "ban_state": "REINSTATE"});
+    let (status, refused) = mock.post(&update, misfit).await;
+    assert_eq!(
+        (status, &refused["errors"][0]["field"]),
+        (422, &json!("/ban_state"))
+    );
+    let updates = wait_for("four updates", async || {
         let updates: Vec<Update> = receiver.bodies().into_iter().flatten().collect();
-        (updates.len() >= 3).then_some(updates)
+        (updates.len() >= 4).then_some(updates)
     })
     .await;
-    assert_eq!((updates.len(), receiver.unsigned()), (3, 0), "{updates:?}");
+    assert_eq!((updates.len(), receiver.unsigned()), (4, 0), "{updates:?}");
     let raw = receiver.raw();
     assert!(
         raw.contains(r#""event":"PAUSED""#) && raw.contains(r#""message_template_name":"offer""#),
@@ -171,6 +179,7 @@ async fn changes_are_told_by_signed_webhooks() {
         raw.contains("phone_number_quality_update") && raw.contains("account_update"),
         "{raw}"
     );
+    assert!(raw.contains(r#""waba_ban_state":"REINSTATE""#), "{raw}");
 }
 
 #[tokio::test]

@@ -15,14 +15,14 @@
 //! (`access_token`) or in one of its own (`access_token_file`). No problem repeats a value, since it may be a secret
 //! in the wrong place.
 
+use crate::client::MAX_PHONE_NUMBER_ID_DIGITS;
+use crate::client_config::NumberConfig;
 use campaign_runtime::read_secret_file;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use whatsapp_api::client::MAX_PHONE_NUMBER_ID_DIGITS;
-use whatsapp_api::{MarketingEndpoint, NumberConfig};
 
 /// Largest file; a number takes about 300 bytes.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -85,31 +85,17 @@ fn config_of(fields: Map<String, Value>) -> Result<NumberConfig, String> {
                 config.access_token = Some(token.map_err(|problem| format!("access_token_file: {problem}"))?);
                 has_token = true;
             }
-            "marketing_messages" => config.marketing = Some(marketing_endpoint(&value)?),
+            "marketing_messages" => config.marketing = Some(value.parse()?),
             _ => return Err(format!("it has an unknown field; known: {FIELDS}")),
         }
     }
     Ok(config)
 }
 
-/// Reads `off`, `CLOUD_API_FALLBACK` or `STRICT`.
-pub(crate) fn marketing_endpoint(text: &str) -> Result<MarketingEndpoint, String> {
-    let mut known = MarketingEndpoint::ALL.iter();
-    known
-        .find(|endpoint| endpoint.as_str() == text)
-        .copied()
-        .ok_or_else(|| {
-            let names: Vec<_> = MarketingEndpoint::ALL
-                .iter()
-                .map(|endpoint| endpoint.as_str())
-                .collect();
-            format!("marketing messages are one of {}", names.join(", "))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MarketingEndpoint;
     use secrecy::ExposeSecret;
     use std::io::Write;
 
