@@ -21,9 +21,7 @@ async fn every_statement_fits_the_schema() {
     let mut misfits = Vec::new();
     for statement in &statements {
         let (Statement { name, sql }, verb) = (statement, statement.verb());
-        if !PREPARED.contains(&verb) {
-            panic!("{name} starts with {verb:?}");
-        }
+        assert!(PREPARED.contains(&verb), "{name} starts with {verb:?}");
         let prepare = format!("PREPARE statement AS\n{sql}");
         if let Err(error) = connection.execute(sqlx::raw_sql(AssertSqlSafe(prepare))).await {
             misfits.push(format!("{name}: {error}"));
