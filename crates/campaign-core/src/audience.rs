@@ -298,6 +298,43 @@ mod tests {
         }
     }
 
+    /// What a customer gives to a button or a header is checked as what the campaign gives.
+    #[test]
+    fn who_gives_no_medium_or_too_long_a_payload_is_skipped() {
+        let template: Template = serde_json::from_value(json!({
+            "name": "natal", "language": "pt_BR", "category": "UTILITY", "status": "APPROVED",
+            "components": [
+                {"type": "HEADER", "format": "IMAGE"}, {"type": "BODY", "text": "Feliz Natal!"},
+                {"type": "BUTTONS", "buttons": [{"type": "QUICK_REPLY", "text": "Quero"}]}]
+        }))
+        .expect("Meta's shape");
+        let template = template.compile_for_sending().expect("well formed");
+        let mapping = serde_json::from_value(json!({
+            "header.image": {"source": "customer.city"},
+            "button.0.payload": {"source": "customer.name"},
+        }))
+        .expect("a mapping");
+        let options = AudienceOptions::for_category(template.category());
+        let rule = AudienceRule::new(template, &mapping, options).expect("fits");
+        let with = |image: Option<&str>, payload: &str| Customer {
+            city: image.map(str::to_owned),
+            name: Some(payload.to_owned()),
+            ..customer()
+        };
+        let image = Some("https://loja.example/natal.png");
+        let sent = rule.evaluate(&with(image, &"x".repeat(128)));
+        assert!(matches!(sent, Evaluated::Recipient { .. }), "{sent:?}");
+        for (customer, reason) in [
+            (with(image, &"x".repeat(129)), SkipReason::TooLong),
+            (with(Some("natal.png"), "sim"), SkipReason::InvalidVariable),
+            (with(None, "sim"), SkipReason::MissingVariable),
+        ] {
+            let (found, detail, _) = skipped(&rule, &customer);
+            assert_eq!(found, reason, "{detail:?}");
+            assert!(detail.is_some(), "it says what");
+        }
+    }
+
     #[test]
     fn only_marketing_needs_consent_to_marketing() {
         let without = Customer {

@@ -360,6 +360,33 @@ mod tests {
         }
     }
 
+    /// Of an acceptance the ids are kept that came first, whatever is reported later.
+    #[test]
+    fn the_ids_that_came_back_first_are_kept() {
+        let accepted = |wamid: &str, wa_id: Option<&str>| Report {
+            generation: Generation(2),
+            state: Accepted,
+            at: Utc.timestamp_opt(1, 0).single().expect("a valid second"),
+            attempts: None,
+            wamid: Some(wamid.to_owned()),
+            wa_id: wa_id.map(str::to_owned),
+            error: None,
+        };
+        let mut row = row();
+        row.apply(&accepted("wamid.A", None));
+        assert_eq!(
+            (row.wamid.as_deref(), row.wa_id.as_deref()),
+            (Some("wamid.A"), None)
+        );
+        for wa_id in ["553187654321", "5531987654321"] {
+            row.apply(&accepted("wamid.B", Some(wa_id)));
+            assert_eq!(
+                (row.wamid.as_deref(), row.wa_id.as_deref()),
+                (Some("wamid.A"), Some("553187654321"))
+            );
+        }
+    }
+
     fn report() -> impl Strategy<Value = Report> {
         (0..MessageState::ALL.len(), 1..4i32, 0..3i64).prop_map(|(state, generation, second)| Report {
             generation: Generation(generation),

@@ -167,6 +167,19 @@ fn what_must_wait_longer_than_a_minute_goes_in_a_later_round() {
 }
 
 #[test]
+fn what_is_limited_waits_as_long_as_whatsapp_says() {
+    let asked = Some(Duration::from_secs(30));
+    for code in [130_429, 131_056, 131_016] {
+        let verdict = refuse(1, code, asked);
+        let [Step::Parked { due_ms, .. }] = verdict.steps.as_slice() else {
+            panic!("{code}: {:?}", verdict.steps);
+        };
+        let wait_ms = due_ms - attempt(1).at.timestamp_millis();
+        assert!((30_000..=45_000).contains(&wait_ms), "{code}: {wait_ms} ms");
+    }
+}
+
+#[test]
 fn a_rate_error_spends_nothing_however_often_it_comes() {
     assert_eq!(words(&refuse(5, 130_429, None).steps), "parked 4");
 }

@@ -134,6 +134,7 @@ fn without_examples(component: &Component) -> Component {
 mod tests {
     use super::*;
     use crate::template::tests::offer;
+    use crate::template::{ParameterFormat, TemplateCategory};
     use serde_json::json;
 
     #[test]
@@ -197,5 +198,17 @@ mod tests {
             }
         }
         assert!(!ours.makes_the_same_message(&theirs));
+        let mut dearer = ours.clone();
+        dearer.category = TemplateCategory::Authentication;
+        assert!(!ours.makes_the_same_message(&dearer), "it costs something else");
+        let mut renamed = ours.clone();
+        renamed.parameter_format = match ours.parameter_format {
+            ParameterFormat::Named => ParameterFormat::Positional,
+            ParameterFormat::Positional => ParameterFormat::Named,
+        };
+        assert!(
+            !ours.makes_the_same_message(&renamed),
+            "its values are named otherwise"
+        );
     }
 }

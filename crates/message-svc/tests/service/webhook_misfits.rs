@@ -1,19 +1,21 @@
 //! Webhooks that are refused, and those that concern nobody here.
 
-use crate::harness::{PATIENCE, Service, http};
-use crate::webhooks::{SECRET, Stage, body, metadata, status};
+use crate::harness::{Owner, PATIENCE, Service, http};
+use crate::webhooks::{FLAGS, SECRET, Stage, body, metadata, status};
 use campaign_core::contracts::WEBHOOK_ORIGIN;
 use campaign_core::ids::CampaignId;
 use campaign_core::message::MessageState;
 use campaign_streams::dead_letters::{self, Letters, StoredDeadLetter};
 use campaign_streams::depths;
+use campaign_streams::lane::OutcomeReader;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testkit::wait_for;
+use std::time::Duration;
+use testkit::{Redis, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
-use whatsapp_api::signature::sign;
+use whatsapp_api::signature::{SIGNATURE_HEADER, sign};
 use whatsapp_api::webhook::MAX_WEBHOOK_BYTES;
 
 impl Stage {
@@ -111,7 +113,9 @@ async fn messages_nobody_knows_are_set_aside_and_a_flood_of_them_is_cut() {
     let ours = format!("{}:1:1", CampaignId(Uuid::now_v7()));
     let foreign_number = body(
         "messages",
-        &json!({"metadata": {"phone_number_id": "999"}, "statuses": [status("sent", &ours, &json!([]))]}),
+        &json!({"metadata": {"phone_number_id": "999"}, "statuses": [
+            // As far as our own numbers are concerned, no trouble either.
+            status("failed", &ours, &json!([{"code": 131_048, "title": "T"}]))]}),
     );
     // Until the lanes have had time to appear nobody knows whose it is.
     wait_for(PATIENCE, "the foreign number to be taken", async || {
@@ -160,10 +164,106 @@ async fn messages_nobody_knows_are_set_aside_and_a_flood_of_them_is_cut() {
     }
     let lanes = depths::of_lanes(&stage.owner.streams).await.unwrap();
     assert_eq!(lanes.len(), 1, "no lane of the foreign number was made");
+    let foreign = "999".parse().unwrap();
+    let mut reader = OutcomeReader::new(&stage.owner.streams, &foreign, Duration::from_millis(50));
+    assert!(
+        reader.read(10).await.unwrap().is_empty(),
+        "and nothing lies in one"
+    );
     assert!(
         stage.letters(Letters::Dead).await.is_empty(),
         "dead letters keep their room"
     );
+}
+
+/// The room for strays is not the room for people's wishes.
+#[tokio::test]
+async fn a_wish_that_nobody_can_name_is_kept_in_a_flood_of_strays() {
+    let stage = Stage::set().await;
+    let flood = statuses(&Value::from(vec![status("read", "order-7", &json!([])); 1_000]));
+    assert_eq!(stage.post(&flood).await, StatusCode::OK);
+    let inbound = body(
+        "messages",
+        &json!({"metadata": metadata(), "messages": [
+            {"from_user_id": "BR.1", "id": "wamid.B", "type": "text", "text": {"body": "SAIR"}}]}),
+    );
+    assert_eq!(stage.post(&inbound).await, StatusCode::OK);
+    assert_eq!(stage.letters(Letters::Dead).await.len(), 1);
+}
+
+/// Before the lanes have appeared nobody can tell whose a message is, so it must come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_comes_before_the_lanes_is_neither_lost_nor_a_stray() {
+    let redis = Redis::start().await;
+    let service = Service::start(&redis.url(), &FLAGS).await;
+    let ours = format!("{}:1:1", CampaignId(Uuid::now_v7()));
+    let raw = serde_json::to_vec(&statuses(&json!([status("read", &ours, &json!([]))]))).unwrap();
+    let url = format!("http://{}/webhooks/whatsapp", service.addr);
+    let signature = sign(SECRET.as_bytes(), &raw);
+    let early = http()
+        .post(url)
+        .header(SIGNATURE_HEADER, signature)
+        .body(raw.clone());
+    let answer = early.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut owner = Owner::new(&redis, 1_000).await;
+    owner.keep_ledger(true);
+    let stage = Stage {
+        redis,
+        owner,
+        service,
+    };
+    wait_for(PATIENCE, "it to be taken", async || {
+        (stage.post_signed(&raw).await == StatusCode::OK).then_some(())
+    })
+    .await;
+    stage.owner.ledger.wait_for(MessageState::Read, 1).await;
+    assert!(stage.letters(Letters::Stray).await.is_empty());
+}
+
+/// Whatever Meta adds is answered 200 and can be seen to come.
+#[tokio::test]
+async fn what_is_new_is_counted_by_its_kind() {
+    let stage = Stage::set().await;
+    let flows = body("flows", &json!({"event": "ENDPOINT_ERROR_RATE"}));
+    assert_eq!(stage.post(&flows).await, StatusCode::OK);
+    let ours = format!("{}:1:1", CampaignId(Uuid::now_v7()));
+    let mixed = body(
+        "messages",
+        &json!({"metadata": metadata(),
+            "statuses": [status("warehoused", &ours, &json!([])), {"status": "sent"}],
+            "messages": [{"from": "5531987654321", "id": "wamid.B", "type": "sticker"}]}),
+    );
+    assert_eq!(stage.post(&mixed).await, StatusCode::OK);
+    for sample in [
+        "webhook_updates_total{kind=\"other_field\"}",
+        "webhook_updates_total{kind=\"other_status\"}",
+        "webhook_updates_total{kind=\"inbound_other\"}",
+        "webhook_unknown_total{reason=\"unreadable\"}",
+    ] {
+        assert_eq!(counted(&stage.service, sample).await, 1, "{sample}");
+    }
+}
+
+/// Without its secrets the service believes nobody.
+#[tokio::test]
+async fn without_secrets_nothing_is_believed() {
+    let stage = Stage::set_with(&["--transport=simulate"]).await;
+    let raw = serde_json::to_vec(&statuses(&json!([status("read", "someone", &json!([]))]))).unwrap();
+    for signature in [None, Some(sign(b"", &raw)), Some(sign(SECRET.as_bytes(), &raw))] {
+        let answer = stage.post_raw(raw.clone(), signature.as_deref()).await;
+        assert_eq!(answer, StatusCode::UNAUTHORIZED, "{signature:?}");
+    }
+    let sample = "webhook_refused_total{reason=\"no_secret\"}";
+    assert_eq!(counted(&stage.service, sample).await, 3);
+    let query = "?hub.mode=subscribe&hub.verify_token=&hub.challenge=1";
+    let answer = http()
+        .get(format!("{}{query}", stage.url()))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert!(stage.letters(Letters::Stray).await.is_empty());
 }
 
 /// Somebody known by user id alone writes the word: nobody here can tell who it is, so a person must.

@@ -1,7 +1,7 @@
 //! A person's wish stops what is queued already, without the ledger.
 
 use crate::harness::{PATIENCE, controls, phone_of};
-use crate::webhooks::{Stage, body, metadata};
+use crate::webhooks::{FLAGS, Stage, body, metadata};
 use campaign_core::contracts::Outcome;
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_streams::depths;
@@ -72,6 +72,69 @@ async fn an_opt_out_in_either_form_stops_queued_messages_while_the_ledger_is_awa
         BTreeSet::from([phone_of(1), phone_of(2)]),
         "in their one form"
     );
+}
+
+fn prefers(person: i64, category: &str, value: &str) -> Value {
+    let wa_id = phone_of(person)[1..].to_owned();
+    body(
+        "user_preferences",
+        &json!({"user_preferences": [
+            {"wa_id": wa_id, "category": category, "value": value, "timestamp": 1_700_000_000}]}),
+    )
+}
+
+/// A wish is the person's, whichever number it was told to; one to go on, or about something else, stops nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_names_no_number_of_ours_stops_and_a_resume_does_not() {
+    let mut stage = Stage::set().await;
+    let campaign = stage.owner.open(true).await;
+    stage.owner.feed(campaign, 1, 1, 4).await;
+    stage.owner.stop_ledger();
+    let mut elsewhere = says(&phone_of(4)[1..], "sair");
+    elsewhere["entry"][0]["changes"][0]["value"]["metadata"]["phone_number_id"] = json!("999");
+    for said in [
+        prefers(1, "marketing_messages", "stop"),
+        prefers(2, "marketing_messages", "resume"),
+        prefers(3, "service_messages", "stop"),
+        elsewhere,
+    ] {
+        assert_eq!(stage.post(&said).await, StatusCode::OK, "{said}");
+    }
+    let control = stage.owner.hold.control(campaign, &controls(false)).await;
+    assert_eq!(control.unwrap(), OwnerReply::Ok(()));
+    publish(&stage.owner.streams, Audience::Messages, Some(&stage.owner.lane))
+        .await
+        .unwrap();
+    testkit::wait_for(PATIENCE, "all to be settled", async || {
+        (stage.owner.survey(campaign).await.outstanding == 0).then_some(())
+    })
+    .await;
+    stage.owner.keep_ledger(true);
+    let skipped = stage.owner.ledger.wait_for(MessageState::Skipped, 2).await;
+    let seqs: BTreeSet<i64> = skipped.iter().map(|outcome| outcome.key.seq.0).collect();
+    assert_eq!(seqs, BTreeSet::from([1, 4]));
+    stage.owner.ledger.wait_for(MessageState::Accepted, 2).await;
+    let outcomes = stage.owner.ledger.outcomes().into_iter();
+    let wishes: BTreeSet<String> = outcomes.filter_map(phone).collect();
+    assert_eq!(wishes, BTreeSet::from([1, 2, 4].map(phone_of)));
+}
+
+/// Only what is configured stops anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_words_are_those_that_are_configured() {
+    let flags = [&FLAGS[..], &["--opt-out-words=Chega, já basta"]].concat();
+    let stage = Stage::set_with(&flags).await;
+    for (person, text) in [(1, "sair"), (2, "CHEGA"), (3, "chega de bola"), (4, "Ja basta")] {
+        let said = says(&phone_of(person)[1..], text);
+        assert_eq!(stage.post(&said).await, StatusCode::OK);
+    }
+    let wishes = testkit::wait_for(PATIENCE, "the last one's wish", async || {
+        let outcomes = stage.owner.ledger.outcomes().into_iter();
+        let wishes: BTreeSet<String> = outcomes.filter_map(phone).collect();
+        wishes.contains(&phone_of(4)).then_some(wishes)
+    })
+    .await;
+    assert_eq!(wishes, BTreeSet::from([2, 4].map(phone_of)));
 }
 
 /// P1: Redis loses everything after the webhook was answered, and before the ledger has read it.

@@ -2,12 +2,16 @@
 
 use crate::error_table::{LeadsTo, cases};
 use crate::harness::{LANE, Owner, PATIENCE, Service, http};
-use campaign_core::contracts::{Outcome, OutcomeSource, TroubleScope};
+use campaign_core::contracts::{
+    ACCOUNT_EVENTS_STREAM, AccountChange, AccountEvent, Outcome, OutcomeSource, SCHEDULER_GROUP, TroubleScope,
+};
 use campaign_core::ids::CampaignId;
 use campaign_core::message::MessageState;
+use campaign_streams::{Consumer, ConsumerConfig, Delivery, Verdict};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use testkit::{Redis, wait_for};
 use uuid::Uuid;
 use whatsapp_api::errors::decide_code;
@@ -28,10 +32,14 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
+        Self::set_with(&FLAGS).await
+    }
+
+    pub(crate) async fn set_with(flags: &[&str]) -> Self {
         let redis = Redis::start().await;
         let mut owner = Owner::new(&redis, 1_000).await;
         owner.keep_ledger(true);
-        let service = Service::start(&redis.url(), &FLAGS).await;
+        let service = Service::start(&redis.url(), flags).await;
         owner.admit_first().await;
         Self {
             redis,
@@ -213,6 +221,60 @@ async fn a_late_failure_of_somebody_elses_message_still_holds_the_number() {
         (trouble.scope, trouble.error.code.as_str()),
         (TroubleScope::Lane, "131048")
     );
+}
+
+/// The scheduler hears what concerns more than a message, in Meta's words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_concerns_templates_numbers_and_accounts_reaches_the_scheduler() {
+    let stage = Stage::set().await;
+    for (field, value) in [
+        (
+            "message_template_status_update",
+            json!({"event": "PAUSED", "message_template_id": 7, "message_template_name": "oferta",
+                   "message_template_language": "pt-BR", "reason": "NONE"}),
+        ),
+        (
+            "phone_number_quality_update",
+            json!({"display_phone_number": "551130000001", "event": "FLAGGED", "current_limit": "TIER_1K"}),
+        ),
+        ("account_update", json!({"event": "ACCOUNT_RESTRICTION"})),
+    ] {
+        assert_eq!(stage.post(&body(field, &value)).await, StatusCode::OK, "{field}");
+    }
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&heard);
+    let config = ConsumerConfig::sole(ACCOUNT_EVENTS_STREAM, SCHEDULER_GROUP);
+    let consumer = Consumer::new(&stage.owner.streams, config);
+    let stopping = stage.service.shutdown.stopping_token();
+    tokio::spawn(consumer.run(stopping, move |delivery: Delivery<AccountEvent>| {
+        told.lock().unwrap().push(delivery.body);
+        std::future::ready(Verdict::Done)
+    }));
+    let events = wait_for(PATIENCE, "three events", async || {
+        let heard = heard.lock().unwrap().clone();
+        (heard.len() >= 3).then_some(heard)
+    })
+    .await;
+    assert!(events.iter().all(|event| event.waba_id == "1"));
+    let changes: Vec<_> = events.into_iter().map(|event| event.change).collect();
+    let expected = [
+        AccountChange::Template {
+            name: "oferta".to_owned(),
+            language: "pt_BR".to_owned(),
+            event: "PAUSED".to_owned(),
+            reason: None,
+        },
+        AccountChange::Quality {
+            display_number: Some("551130000001".to_owned()),
+            event: "FLAGGED".to_owned(),
+            limit: Some("TIER_1K".to_owned()),
+        },
+        AccountChange::Account {
+            event: "ACCOUNT_RESTRICTION".to_owned(),
+            reason: None,
+        },
+    ];
+    assert_eq!(changes, expected);
 }
 
 #[tokio::test]

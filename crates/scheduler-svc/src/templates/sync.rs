@@ -7,10 +7,11 @@
 
 use super::news::{self, Effect, Said};
 use crate::streams::Queues;
-use campaign_core::ids::{AccountId, LaneId, TemplateId};
+use campaign_core::ids::{LaneId, TemplateId};
 use campaign_core::template::{ParameterFormat, Template, TemplateStatus};
 use campaign_runtime::Shutdown;
 use campaign_store::template_syncs::{self, Claim, SyncOutcome};
+use campaign_store::templates::StoredTemplate;
 use campaign_store::{Store, StoreError, phone_numbers, templates};
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
@@ -218,11 +219,10 @@ impl TemplateSync {
         let account = claim.account_id;
         let mut versions =
             templates::lock_versions(&mut transaction, account, &listed.name, &listed.language).await?;
-        let newest = versions.first();
-        // What a webhook or a person said while the listing was on its way is newer than it.
-        if newest.is_some_and(|newest| newest.updated_at > claim.claimed_at) {
+        if said_since(&versions, claim) {
             return Ok(Effect::default());
         }
+        let newest = versions.first();
         let changed = template
             .filter(|template| newest.is_none_or(|newest| !newest.template.makes_the_same_message(template)));
         let mut superseded = BTreeSet::new();
@@ -254,26 +254,29 @@ impl TemplateSync {
         };
         known.retain(|template| !listed.contains(template));
         for (name, language) in known {
-            let effect = self
-                .store
-                .in_time(self.bury(claim.account_id, &name, &language))
-                .await?;
-            outcome.gone += 1;
-            self.wake(&effect.lanes).await;
+            let buried = self.store.in_time(self.bury(claim, &name, &language)).await?;
+            if let Some(effect) = buried {
+                outcome.gone += 1;
+                self.wake(&effect.lanes).await;
+            }
         }
         Ok(())
     }
 
-    async fn bury(&self, account: AccountId, name: &str, language: &str) -> Result<Effect, StoreError> {
+    async fn bury(&self, claim: &Claim, name: &str, language: &str) -> Result<Option<Effect>, StoreError> {
         let mut transaction = self.store.begin().await?;
+        let versions = templates::lock_versions(&mut transaction, claim.account_id, name, language).await?;
+        if said_since(&versions, claim) {
+            return Ok(None);
+        }
         let said = Said {
             status: TemplateStatus::Deleted,
             reason: Some("WhatsApp no longer lists it"),
             meta_id: None,
         };
-        let effect = news::follow(&mut transaction, account, name, language, said).await?;
+        let effect = news::follow_versions(&mut transaction, &versions, said).await?;
         campaign_store::commit(transaction).await?;
-        Ok(effect)
+        Ok(Some(effect))
     }
 
     async fn wake(&self, lanes: &BTreeSet<LaneId>) {
@@ -281,6 +284,12 @@ impl TemplateSync {
             self.queues.wake_lane(lane).await;
         }
     }
+}
+
+/// What a webhook or a person said of a template while the listing was on its way is newer than the listing.
+fn said_since(versions: &[StoredTemplate], claim: &Claim) -> bool {
+    let newest = versions.first();
+    newest.is_some_and(|newest| newest.updated_at > claim.claimed_at)
 }
 
 /// The template as this engine sends it, or why it cannot.

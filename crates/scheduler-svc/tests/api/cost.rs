@@ -75,6 +75,28 @@ async fn an_estimate_says_what_it_rests_on() {
     );
 }
 
+/// Who has no price costs nothing that is known, and the estimate says how many they are.
+#[tokio::test]
+async fn an_estimate_counts_apart_who_has_no_price() {
+    let scheduler = Scheduler::start().await;
+    scheduler.with_account().await;
+    let id = scheduler.draft().await;
+    let elsewhere = json!({"currency": "USD", "prices": [
+        {"country": "+1", "category": "MARKETING", "price": "0.025"},
+        {"country": "*", "category": "UTILITY", "price": "0.01"},
+    ]});
+    scheduler.put("admin", "/v1/prices", elsewhere).await.expect(200);
+    let shown = scheduler
+        .get(&format!("/v1/campaigns/{id}/estimate"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&shown["sample_by_price"], &shown["amount"], &shown["at_most"]),
+        (&json!({"unpriced": 9}), &json!("0.00"), &json!("0.30")),
+        "{shown}"
+    );
+}
+
 #[tokio::test]
 async fn a_budget_needs_prices_and_holds_only_when_it_does_not_suffice() {
     let scheduler = Scheduler::start().await;

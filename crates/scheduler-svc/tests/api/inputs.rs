@@ -195,6 +195,36 @@ async fn media_and_payloads_are_checked_when_a_campaign_is_drafted() {
     assert!(preview["skipped_by"]["invalid_variable"].as_i64().unwrap() > 0);
 }
 
+/// What did not fit when it was drafted is refused then; what does not fit any more, at each later step.
+#[tokio::test]
+async fn a_mapping_is_checked_when_a_campaign_is_edited_scheduled_and_tested() {
+    let scheduler = Scheduler::start().await;
+    scheduler.with_account().await;
+    let id = scheduler.draft().await;
+    let path = format!("/v1/campaigns/{id}");
+    let edit = async |body| {
+        scheduler
+            .ask("supervisor", Method::PATCH, &path, Some(body))
+            .await
+    };
+    let half = json!({"mapping": {"nome": {"source": "customer.name"}}});
+    assert_eq!(edit(half).await.fields(422), ["/mapping/cidade"]);
+    scheduler
+        .as_sender(&format!(
+            "UPDATE campaigns SET mapping = mapping - 'cidade' WHERE id = '{id}'"
+        ))
+        .await;
+    assert_eq!(
+        edit(json!({"name": "Páscoa"})).await.fields(422),
+        ["/mapping/cidade"]
+    );
+    let scheduled = scheduler.act(&format!("{path}/schedule")).await;
+    assert_eq!(scheduled.fields(422), ["/mapping/cidade"]);
+    let phones = json!({"phones": ["+5511987654321"]});
+    let tested = scheduler.post(&format!("{path}/test"), phones).await;
+    assert_eq!(tested.fields(422), ["/mapping/cidade"]);
+}
+
 #[tokio::test]
 async fn bodies_that_cannot_be_read_say_why() {
     let scheduler = Scheduler::start().await;

@@ -13,6 +13,7 @@ mod inputs;
 mod lifecycle;
 mod reports;
 mod roles;
+mod template_news;
 mod template_sync;
 mod ticks;
 mod whatsapp;

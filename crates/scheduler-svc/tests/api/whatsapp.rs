@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// The account of the tests.
@@ -22,6 +23,7 @@ struct Listing {
     templates: Vec<Value>,
     page_size: usize,
     refuse: bool,
+    answers_after: Duration,
     requests: usize,
 }
 
@@ -49,6 +51,11 @@ impl WhatsApp {
         self.0.lock().unwrap().refuse = refuse;
     }
 
+    /// Lets each answer wait for so long: it says what was true when it was asked.
+    pub(crate) fn answer_after(&self, wait: Duration) {
+        self.0.lock().unwrap().answers_after = wait;
+    }
+
     /// Requests so far.
     pub(crate) fn requests(&self) -> usize {
         self.0.lock().unwrap().requests
@@ -71,8 +78,16 @@ async fn page(
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let mut listing = whatsapp.0.lock().unwrap();
-    listing.requests += 1;
+    let (answer, wait) = {
+        let mut listing = whatsapp.0.lock().unwrap();
+        listing.requests += 1;
+        (answer(&listing, &waba, &query, &headers), listing.answers_after)
+    };
+    tokio::time::sleep(wait).await;
+    answer
+}
+
+fn answer(listing: &Listing, waba: &str, query: &HashMap<String, String>, headers: &HeaderMap) -> Response {
     let token = headers.get("authorization").and_then(|value| value.to_str().ok());
     if token != Some("Bearer listing-token") || waba != WABA {
         let error = json!({"error": {"code": 190, "message": "Invalid OAuth access token"}});
@@ -80,7 +95,7 @@ async fn page(
     }
     if listing.refuse {
         let error = json!({"error": {"code": 80008, "message": "There have been too many calls"}});
-        return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+        return (StatusCode::BAD_REQUEST, [("retry-after", "900")], Json(error)).into_response();
     }
     let start: usize = query.get("after").map_or(0, |after| after.parse().unwrap());
     let end = (start + listing.page_size).min(listing.templates.len());

@@ -17,7 +17,7 @@ use campaign_store::lanes::LaneMembership;
 use campaign_store::messages::{self, LockedRow};
 use campaign_store::messaging_limits::{self, Position};
 use campaign_store::rounds::{self, Again, Why};
-use campaign_store::{Connection, commit, costs, counters, holds, lanes};
+use campaign_store::{Connection, campaigns, commit, costs, counters, holds, lanes};
 use campaign_streams::lane::OutcomeEntry;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -35,8 +35,8 @@ pub(crate) struct Applied {
     pub(crate) strays: Vec<MessageOutcome>,
     /// How messages ended, by campaign.
     pub(crate) ends: Vec<(CampaignId, Vec<(i64, End)>)>,
-    /// Campaigns whose budget does not suffice for another message, and why.
-    pub(crate) over_budget: Vec<(CampaignId, String)>,
+    /// Campaigns whose budget did not suffice for another message.
+    pub(crate) over_budget: Vec<CampaignId>,
     /// Instances to admit (with the identity they joined on) or to remove.
     pub(crate) members: Vec<(InstanceId, Option<String>)>,
 }
@@ -207,8 +207,11 @@ async fn apply_messages(
     rounds::note(&mut *connection, campaign, &again).await?;
     rounds::forget(&mut *connection, campaign, &no_longer).await?;
     costs::apply(&mut *connection, campaign, &cost).await?;
-    if let Some(reason) = over_budget(&mut *connection, campaign, &terms, prices).await? {
-        applied.over_budget.push((campaign, reason));
+    if over_budget(&mut *connection, campaign, &terms, prices)
+        .await?
+        .is_some()
+    {
+        applied.over_budget.push(campaign);
     }
     counters::apply(connection, campaign, &delta).await?;
     applied.ends.push((campaign, ends));
@@ -220,6 +223,10 @@ async fn prices(connection: &mut Connection, sorted: &Sorted<'_>) -> Result<Pric
     if sorted.messages.is_empty() {
         return Ok(PriceList::default());
     }
+    price_list(connection).await
+}
+
+async fn price_list(connection: &mut Connection) -> Result<PriceList, LaneError> {
     let list = costs::price_list(connection).await?;
     Ok(list.map(|(list, _)| list).unwrap_or_default())
 }
@@ -410,24 +417,30 @@ pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
     }
 }
 
+/// Holds a campaign whose budget does not suffice for another message. Whoever changes the budget locks the campaign
+/// too, so it is judged by the budget that holds now: one that was raised meanwhile must not be held for the old one.
+async fn hold_for_budget(lane: &Lane, campaign: CampaignId) -> Result<(), LaneError> {
+    let mut transaction = lane.begin().await?;
+    campaigns::get_for_update(&mut transaction, campaign).await?;
+    let prices = price_list(&mut transaction).await?;
+    let terms = costs::terms(&mut transaction, campaign).await?;
+    let Some(reason) = over_budget(&mut transaction, campaign, &terms, &prices).await? else {
+        return Ok(());
+    };
+    let kind = HoldKind::Budget;
+    let raised = holds::raise_campaign(&mut transaction, campaign, kind, &reason, "sender-svc", None).await?;
+    commit(transaction).await?;
+    if raised {
+        lane.look.notify_one();
+        tracing::warn!(campaign_id = %campaign, reason, "the campaign is held because of its budget");
+    }
+    Ok(())
+}
+
 /// Holds the campaigns whose last messages ended in too many errors, or whose budget is spent.
-pub(crate) async fn break_off(lane: &Lane, over_budget: &[(CampaignId, String)]) -> Result<(), LaneError> {
-    for (campaign, reason) in over_budget {
-        let mut transaction = lane.begin().await?;
-        let raised = holds::raise_campaign(
-            &mut transaction,
-            *campaign,
-            HoldKind::Budget,
-            reason,
-            "sender-svc",
-            None,
-        )
-        .await?;
-        commit(transaction).await?;
-        if raised {
-            lane.look.notify_one();
-            tracing::warn!(campaign_id = %campaign, reason, "the campaign is held because of its budget");
-        }
+pub(crate) async fn break_off(lane: &Lane, over_budget: &[CampaignId]) -> Result<(), LaneError> {
+    for campaign in over_budget {
+        hold_for_budget(lane, *campaign).await?;
     }
     for (campaign, reason) in lane.shares.over() {
         let mut transaction = lane.begin().await?;

@@ -257,6 +257,9 @@ mod tests {
         );
         let and_then_fine = accepted_then_failed.chain((100..120).map(|seq| (seq, End::Fine)));
         assert!(shares(and_then_fine).over().is_empty());
+        let fine_then_failed = (0..1_000).map(|seq| (seq, if seq < 980 { End::Fine } else { End::Message }));
+        let over = shares(fine_then_failed).over();
+        assert!(over[0].1.starts_with("20 of the last 100"), "{over:?}");
     }
 
     #[test]

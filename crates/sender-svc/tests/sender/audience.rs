@@ -3,9 +3,12 @@
 use crate::member::{Act, Member};
 use crate::stage::{SOON, Stage, erp_faults};
 use campaign_core::campaign::{Audience, CampaignStatus, HoldKind};
+use campaign_core::contracts::{MessageOutcome, Outcome, OutcomeSource};
+use campaign_core::ids::{Generation, MessageKey, Seq};
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_core::segment::Segment;
-use campaign_store::holds;
+use campaign_store::{holds, messages};
+use chrono::Utc;
 use serde_json::json;
 use testkit::wait_for;
 
@@ -103,4 +106,37 @@ async fn an_erp_that_stays_away_holds_the_campaign_with_the_reason() {
     .await;
     assert_eq!(hold.kind, HoldKind::Erp);
     assert!(hold.reason.contains("attempts"), "{}", hold.reason);
+}
+
+/// WhatsApp calls a person of before the ninth digit otherwise than they are sent to: both are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wa_id_that_came_back_is_kept_beside_the_number() {
+    const WA_ID: &str = "553187654321";
+    let stage = Stage::start(30).await;
+    let phones = vec!["(31) 98765-4321".to_owned()];
+    let id = stage
+        .send(|campaign| {
+            let segment = Segment::default();
+            campaign.audience = Audience::Test { segment, phones };
+        })
+        .await;
+    stage.reaches(id, MessageState::Pending, 1).await;
+    let key = MessageKey {
+        campaign: id,
+        generation: Generation(1),
+        seq: Seq(1),
+    };
+    let accepted = MessageOutcome {
+        wa_id: Some(WA_ID.to_owned()),
+        ..MessageOutcome::new(key, MessageState::Accepted, Utc::now(), OutcomeSource::Send)
+    };
+    stage.publish(vec![Outcome::Message(accepted)]).await;
+    stage.reaches(id, MessageState::Accepted, 1).await;
+    let mut connection = stage.store.connection().await.expect("Postgres answers");
+    let row = messages::lock(&mut connection, id, &[1])
+        .await
+        .expect("rows")
+        .remove(0);
+    assert_eq!(row.row.wa_id.as_deref(), Some(WA_ID));
+    assert_eq!(row.phone.as_deref(), Some("+5531987654321"));
 }

@@ -8,10 +8,13 @@ use campaign_core::cost::{CostBasis, Money, ReportedPricing};
 use campaign_core::ids::{CampaignId, Generation, InstanceId, MessageKey, Seq};
 use campaign_core::message::MessageState;
 use campaign_store::costs::{self, CostLine};
-use campaign_store::reports;
+use campaign_store::{campaigns, commit, reports};
 use campaign_streams::lane::{LaneMember, Step};
 use chrono::Utc;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use testkit::wait_for;
 use uuid::Uuid;
 
@@ -99,6 +102,62 @@ async fn a_budget_holds_the_campaign_and_a_larger_one_lets_it_go_on() {
         stage.cost(id).await,
         [line(CostBasis::Listed, accepted, accepted * 10_000)]
     );
+}
+
+/// Not when it is passed: when the next message would pass it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_the_next_message_would_pass_holds_the_campaign() {
+    let stage = Stage::start(60).await;
+    stage.price("0.01").await;
+    let id = stage.send(|_| {}).await;
+    stage.budget(id, Some(Money(105_000))).await;
+    let taken = AtomicUsize::new(0);
+    let _member = Member::start(&stage.streams, move |_| {
+        if taken.fetch_add(1, Ordering::Relaxed) < 10 {
+            Act::Accept
+        } else {
+            Act::Park(Duration::from_mins(1))
+        }
+    });
+    let reason = stage.held(id, HoldKind::Budget).await;
+    assert!(reason.contains("0.10 of 0.105 USD are spent"), "{reason}");
+    assert_eq!(stage.accepted(id).await, 10);
+}
+
+/// The budget is raised while the ledger finds the old one spent: the new one holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_is_raised_meanwhile_is_not_held_for_what_it_was() {
+    let stage = Stage::start(60).await;
+    stage.price("0.01").await;
+    let id = stage.send(|_| {}).await;
+    stage.budget(id, Some(Money(105_000))).await;
+    let (taken, all) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+    let go = Arc::clone(&all);
+    let _member = Member::start(&stage.streams, move |_| {
+        if taken.fetch_add(1, Ordering::Relaxed) < 5 || all.load(Ordering::Relaxed) {
+            Act::Accept
+        } else {
+            Act::Park(Duration::from_millis(200))
+        }
+    });
+    stage.reaches(id, MessageState::Accepted, 5).await;
+
+    // Whoever raises a budget locks the campaign first, so the hold must wait.
+    let mut raising = stage.store.begin().await.expect("Postgres answers");
+    campaigns::get_for_update(&mut raising, id).await.expect("locked");
+    go.store(true, Ordering::Relaxed);
+    stage.reaches(id, MessageState::Accepted, 11).await;
+    costs::set_budget(&mut raising, id, None).await.expect("raised");
+    commit(raising).await.expect("committed");
+    let first = {
+        let mut connection = stage.store.connection().await.expect("Postgres answers");
+        let rows = reports::recipients(&mut connection, id, Some(MessageState::Accepted), Seq(0), 1).await;
+        rows.expect("recipients")[0].seq
+    };
+    // What comes behind is recorded only after whatever was to be held is held.
+    stage.status(id, first, MessageState::Delivered, None).await;
+    stage.reaches(id, MessageState::Delivered, 1).await;
+    assert_eq!(stage.reasons(id, HoldKind::Budget).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,8 @@ use campaign_core::campaign::{CampaignStatus, HoldKind};
 use campaign_core::contracts::{CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind};
 use campaign_core::ids::CampaignId;
 use campaign_core::message::{MessageState, SkipReason};
-use campaign_store::{campaigns, commit, dispatches, holds};
+use campaign_store::suppressions::{self, Suppression};
+use campaign_store::{campaigns, commit, dispatches, holds, reports};
 use campaign_streams::wake::{self, Audience};
 use campaign_streams::{Producer, Traced};
 use chrono::{TimeDelta, Utc};
@@ -39,7 +40,7 @@ impl Stage {
         self.follows(id).await;
     }
 
-    async fn follows(&self, id: CampaignId) {
+    pub(crate) async fn follows(&self, id: CampaignId) {
         wake::publish(&self.streams, Audience::Senders, None)
             .await
             .expect("Redis answers");
@@ -177,4 +178,36 @@ async fn an_opt_out_reaches_messages_that_are_queued_already() {
             .any(|(_, accepted)| *accepted == phone)
     );
     assert_eq!(progress.skipped_by.get("opted_out"), Some(&1), "{progress:?}");
+}
+
+/// Whoever writes a suppression need not tell the lanes: nobody is fed before Postgres is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_suppressed_before_being_fed_is_skipped_though_no_lane_knows() {
+    let stage = Stage::start_with(700, &["--feed-window=100".to_owned()]).await;
+    let id = stage.send(|_| {}).await;
+    wait_for(SOON, "the audience to be complete", async || {
+        stage.progress(id).await.audience_complete.then_some(())
+    })
+    .await;
+    let mut connection = stage.store.connection().await.expect("Postgres answers");
+    let behind = campaign_core::ids::Seq(400);
+    let pending = Some(MessageState::Pending);
+    let rows = reports::recipients(&mut connection, id, pending, behind, 1).await;
+    let phone = rows.expect("rows").remove(0).phone.expect("a number");
+    let suppression = Suppression {
+        phone: phone.parse().expect("canonical"),
+        reason: "test".to_owned(),
+        source: "api".to_owned(),
+        customer_id: None,
+        created_at: Utc::now(),
+    };
+    suppressions::add(&mut connection, &[suppression])
+        .await
+        .expect("written");
+    drop(connection);
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let progress = stage.finished(id).await;
+    assert_eq!(progress.skipped_by.get("opted_out"), Some(&1), "{progress:?}");
+    let accepted = member.accepted.lock().expect("not poisoned");
+    assert!(accepted.len() > 400 && !accepted.keys().any(|(_, accepted)| *accepted == phone));
 }

@@ -277,3 +277,19 @@ async fn a_new_limit_counts_who_was_messaged_before_it() {
     .await;
     assert_eq!(busiest_window(&[&member]), limit);
 }
+
+/// The window begins when a message was accepted, not when its person was let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_messaged_late_counts_for_the_whole_window() {
+    let stage = limited(300, 100).await;
+    let id = stage.send(|_| {}).await;
+    waits(&stage, id).await;
+    tokio::time::sleep(WINDOW * 3 / 4).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    wait_for(LATER, "the window to move", async || {
+        (people(&[&member]).len() > 100).then_some(())
+    })
+    .await;
+    let most = busiest_window(&[&member]);
+    assert!(most <= 100, "{most} people within a window");
+}

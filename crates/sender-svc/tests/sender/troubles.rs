@@ -23,7 +23,7 @@ const SIBLING: &str = "106540352242923";
 
 impl Stage {
     /// Publishes outcomes as the receiver of webhooks does.
-    async fn publish(&self, outcomes: Vec<Outcome>) {
+    pub(crate) async fn publish(&self, outcomes: Vec<Outcome>) {
         let mut member =
             LaneMember::new(&self.streams, lane(), InstanceId(Uuid::new_v4())).expect("a member");
         let steps: Vec<Step> = outcomes

@@ -198,6 +198,22 @@ async fn the_last_word_holds_in_whatever_order_words_come() {
     stage.suppressed_is(stopped, false).await;
 }
 
+/// A clock of the ERP that is ahead does not keep a person from changing their mind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_from_the_future_can_be_undone_today() {
+    let stage = Stage::start(20).await;
+    let phone: CanonicalPhone = "+5531987654321".parse().expect("a phone");
+    let tomorrow = Utc::now() + TimeDelta::days(1);
+    stage
+        .erp_tells(CustomerEventKind::OptedOut, phone.as_str(), tomorrow)
+        .await;
+    stage.suppressed_is(phone, true).await;
+    // A wish is told through a lane, so there must be one.
+    stage.send(|_| {}).await;
+    stage.whatsapp_tells(&[wish(phone, false, Utc::now())]).await;
+    stage.suppressed_is(phone, false).await;
+}
+
 /// The webhook named no phone; the ledger knows whom the message went to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_of_marketing_is_of_whom_the_message_went_to_and_a_stray_is_set_aside() {

@@ -170,6 +170,47 @@ async fn limits_are_set_while_it_runs() {
     assert_eq!(mock.code_of("messages", &text("+5511999999999")).await, 0);
 }
 
+/// WhatsApp knows a Brazilian of before the ninth digit by one number, however they are written to.
+#[tokio::test]
+async fn both_forms_of_a_number_are_one_person_to_every_limit() {
+    let mock = Mock::with_faults(FaultProfile::default()).await;
+    let pair_limit = json!({"pair_limit": {"interval_ms": 60_000, "burst": 1}});
+    mock.set_up(&number(), pair_limit).await;
+    mock.set_up(&account(), json!({"messaging_limit": "TIER_50"}))
+        .await;
+    assert_eq!(mock.code_of("messages", &text("+5531987654321")).await, 0);
+    assert_eq!(mock.code_of("messages", &text("+553187654321")).await, 131_056);
+    mock.set_up(&number(), json!({"pair_limit": {"interval_ms": 0, "burst": 1}}))
+        .await;
+    assert_eq!(mock.code_of("messages", &text("+553187654321")).await, 0);
+    assert_eq!(mock.get("/mock").await["accounts"][0]["recent_people"], 1);
+}
+
+/// Whoever wrote first is answered, and takes nobody's place.
+#[tokio::test]
+async fn an_answer_to_a_person_counts_against_no_limit_of_people() {
+    let receiver = Receiver::start(0).await;
+    let webhooks = WebhookSettings {
+        url: Some(receiver.url()),
+        app_secret: Some(APP_SECRET.into()),
+        ..WebhookSettings::default()
+    };
+    let mock = Mock::start(FaultProfile::default(), webhooks).await;
+    mock.set_up(&account(), json!({"messaging_limit": "TIER_50"}))
+        .await;
+    let inbound = json!({"phone_number_id": PHONE_NUMBER_ID, "from": "5511999999999",
+        "content": {"type": "text", "body": "oi"}});
+    assert_eq!(mock.post("/mock/inbound", inbound).await.0, 200);
+    assert_eq!(mock.code_of("messages", &text("+5511999999999")).await, 0);
+    for person in 0..50 {
+        let to = format!("+55119{person:08}");
+        assert_eq!(mock.code_of("messages", &text(&to)).await, 0, "{to}");
+    }
+    assert_eq!(mock.code_of("messages", &text("+5511988888888")).await, 131_048);
+    assert_eq!(mock.code_of("messages", &text("+5511999999999")).await, 0);
+    assert_eq!(mock.get("/mock").await["accounts"][0]["recent_people"], 50);
+}
+
 #[tokio::test]
 async fn a_strict_mock_knows_nothing_by_itself() {
     let receiver = Receiver::start(0).await;
@@ -188,6 +229,10 @@ async fn a_strict_mock_knows_nothing_by_itself() {
             &answer["error"]["error_subcode"]
         ),
         (400, &json!(100), &json!(33))
+    );
+    assert_eq!(
+        mock.get("/mock").await["accounts"][0]["messaging_limit"],
+        "TIER_250"
     );
     mock.set_up(&number(), json!({})).await;
     assert_eq!(
