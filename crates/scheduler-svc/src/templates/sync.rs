@@ -7,7 +7,7 @@
 
 use super::news::{self, Effect, Said};
 use crate::streams::Queues;
-use campaign_core::ids::{LaneId, TemplateId};
+use campaign_core::ids::{AccountId, LaneId, TemplateId};
 use campaign_core::template::{ParameterFormat, Template, TemplateStatus};
 use campaign_runtime::Shutdown;
 use campaign_store::template_syncs::{self, Claim, SyncOutcome};
