@@ -8,8 +8,6 @@ use campaign_core::ids::{CampaignId, Generation, MessageKey, Seq};
 use campaign_core::message::MessageState;
 use campaign_store::{commit, holds};
 use chrono::Utc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use testkit::wait_for;
 
@@ -93,28 +91,6 @@ async fn recipients_that_cannot_be_sent_to_have_their_own_share() {
     let progress = stage.finished(id).await;
     assert!(progress.count(MessageState::Failed) > 200, "{progress:?}");
     assert!(stage.reasons(id, HoldKind::Errors).await.is_empty());
-}
-
-/// A person's word begins a new window: what comes then is judged by itself.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_goes_wrong_after_a_person_let_it_go_on_holds_it_again() {
-    let stage = Stage::start(1_000).await;
-    let (taken, again) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-    let lifted = Arc::clone(&again);
-    let _member = Member::start(&stage.streams, move |_| {
-        if taken.fetch_add(1, Ordering::Relaxed) < 300 || again.load(Ordering::Relaxed) {
-            Act::Report(MessageState::Failed, "131008")
-        } else {
-            Act::Park(Duration::from_millis(200))
-        }
-    });
-    let id = stage.send(|_| {}).await;
-    stage.held(id, HoldKind::Errors).await;
-    stage.reaches(id, MessageState::Failed, 300).await;
-    stage.lift(id, HoldKind::Errors).await;
-    stage.follows(id).await;
-    lifted.store(true, Ordering::Relaxed);
-    stage.held(id, HoldKind::Errors).await;
 }
 
 /// WhatsApp accepts everything and says later that it could not deliver.

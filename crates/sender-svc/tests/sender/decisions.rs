@@ -40,7 +40,7 @@ impl Stage {
         self.follows(id).await;
     }
 
-    pub(crate) async fn follows(&self, id: CampaignId) {
+    async fn follows(&self, id: CampaignId) {
         wake::publish(&self.streams, Audience::Senders, None)
             .await
             .expect("Redis answers");
