@@ -455,6 +455,7 @@ pub(crate) async fn break_off(lane: &Lane, over_budget: &[CampaignId]) -> Result
         .await?;
         commit(transaction).await?;
         lane.shares.held(campaign);
+        lane.look.notify_one();
         metrics::counter!("breaker_trips_total").increment(1);
         tracing::error!(campaign_id = %campaign, reason, "the campaign is held because of errors");
     }

@@ -50,6 +50,8 @@ pub(super) async fn follow(keeper: &mut Keeper<'_>, work: &Work) -> Result<(), L
         if !wanted.held {
             wake_members(keeper).await;
         }
+    } else if !wanted.held {
+        keeper.lane.shares.nothing_holds(work.campaign);
     }
     if work.dispatch.control_applied < work.control_version {
         let mut transaction = keeper.lane.begin().await?;

@@ -123,6 +123,14 @@ impl ErrorShares {
         self.lock().remove(&campaign);
     }
 
+    /// Nothing holds the campaign: if it was held, it goes on. A hold may come and go between two looks.
+    pub(crate) fn nothing_holds(&self, campaign: CampaignId) {
+        let mut windows = self.lock();
+        if windows.get(&campaign).is_some_and(|window| window.tripped) {
+            windows.remove(&campaign);
+        }
+    }
+
     /// Forgets campaigns that are over.
     pub(crate) fn retain(&self, current: &BTreeSet<CampaignId>) {
         self.lock().retain(|campaign, _| current.contains(campaign));
@@ -281,5 +289,18 @@ mod tests {
         assert!(shares.over().is_empty());
         shares.note(campaign(), &[(49, End::Message)]);
         assert_eq!(shares.over().len(), 1);
+    }
+
+    #[test]
+    fn only_a_window_that_tripped_is_given_up_where_nothing_holds() {
+        let errors = |seqs: std::ops::Range<i64>| seqs.map(|seq| (seq, End::Message)).collect::<Vec<_>>();
+        let shares = shares(errors(0..9));
+        shares.nothing_holds(campaign());
+        shares.note(campaign(), &errors(9..10));
+        assert_eq!(shares.over().len(), 1, "its nine still count");
+        shares.held(campaign());
+        shares.nothing_holds(campaign());
+        shares.note(campaign(), &errors(10..20));
+        assert_eq!(shares.over().len(), 1, "it is judged again");
     }
 }
