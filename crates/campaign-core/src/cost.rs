@@ -206,7 +206,8 @@ impl Charge {
         }
     }
 
-    /// When WhatsApp reports its pricing. The first report counts, unless a later one says that it is billed after
+    /// When WhatsApp reports its pricing, and the list's price of that category, or else of the one that it was counted
+    /// with, holds. The first report counts, unless a later one says that it is billed after
     /// all: statuses come in any order, and more than once.
     #[must_use]
     pub fn reported(&self, list: &PriceList, phone: &str, pricing: &ReportedPricing) -> Self {
@@ -216,18 +217,25 @@ impl Charge {
             CostBasis::Free if !pricing.billable => return self.clone(),
             CostBasis::Unpriced | CostBasis::Listed | CostBasis::Free | CostBasis::Undelivered => {}
         }
-        let accepted = Self::accepted(list, phone, category);
-        match (pricing.billable, accepted.basis) {
-            (false, _) => Self {
+        let reported = Self::accepted(list, phone, category);
+        // Meta bills under categories that lists often leave out (MARKETING_LITE, of the Marketing Messages API): what
+        // it was counted with is nearer the truth than nothing, and a budget must hold.
+        let counted = Self::accepted(list, phone, &self.category);
+        match (pricing.billable, reported.basis, counted.basis) {
+            (false, _, _) => Self {
                 basis: CostBasis::Free,
                 amount: Money(0),
-                ..accepted
+                ..reported
             },
-            (true, CostBasis::Listed) => Self {
+            (true, CostBasis::Listed, _) => Self {
                 basis: CostBasis::Billed,
-                ..accepted
+                ..reported
             },
-            (true, _) => accepted,
+            (true, _, CostBasis::Listed) => Self {
+                basis: CostBasis::Billed,
+                ..counted
+            },
+            (true, _, _) => reported,
         }
     }
 
@@ -351,7 +359,13 @@ mod tests {
         let free = accepted.reported(&list, phone, &pricing(false, Some("UTILITY")));
         assert_eq!((free.basis, free.amount), (CostBasis::Free, Money(0)));
         assert_eq!(free.reported(&list, phone, &pricing(false, None)), free);
-        let unknown = accepted.reported(&list, phone, &pricing(true, Some("SERVICE")));
+        let lite = accepted.reported(&list, phone, &pricing(true, Some("MARKETING_LITE")));
+        assert_eq!(
+            lite, billed,
+            "as it was counted: the list does not know that category"
+        );
+        let unpriced = Charge::accepted(&list, "+351912345678", "UTILITY");
+        let unknown = unpriced.reported(&list, "+351912345678", &pricing(true, Some("UTILITY_LITE")));
         assert_eq!((unknown.basis, unknown.amount), (CostBasis::Unpriced, Money(0)));
         let undelivered = accepted.undelivered();
         assert_eq!(

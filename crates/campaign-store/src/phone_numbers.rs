@@ -99,6 +99,20 @@ pub async fn report_throughput(
     Ok(())
 }
 
+/// Forgets what WhatsApp reported of every number: what people decided holds. Returns whose ceiling that changes.
+pub async fn forget_reports(connection: &mut Connection) -> Result<Vec<LaneId>> {
+    let rows = sqlx::query(
+        "-- phone_numbers.forget_reports
+         UPDATE phone_numbers SET reported_throughput_per_second = NULL, reported_at = NULL
+         WHERE reported_throughput_per_second IS NOT NULL RETURNING phone_number_id",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| read::text(row, "phone_number_id"))
+        .collect()
+}
+
 /// One number.
 pub async fn get(connection: &mut Connection, id: &LaneId) -> Result<PhoneNumber> {
     let row = sqlx::query(

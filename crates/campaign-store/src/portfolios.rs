@@ -84,6 +84,17 @@ pub async fn report_limit(connection: &mut Connection, portfolio_id: &str, limit
     Ok(())
 }
 
+/// Forgets what WhatsApp reported of every portfolio: what people decided holds.
+pub async fn forget_reports(connection: &mut Connection) -> Result<()> {
+    sqlx::query(
+        "-- portfolios.forget_reports
+         UPDATE portfolios SET reported_limit = NULL, reported_at = NULL WHERE reported_limit IS NOT NULL",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Has the people of a portfolio counted again, because an account came to it.
 pub async fn recount(connection: &mut Connection, portfolio_id: &str) -> Result<()> {
     sqlx::query(

@@ -79,11 +79,11 @@ pub struct Config {
     #[arg(long, env = "ALLOWED_RECIPIENTS", default_value = "")]
     allowed_recipients: String,
 
-    /// What a person writes to stop all messages, separated by commas; case and accents do not matter
+    /// What a person writes to stop all messages, separated by commas; case, accents and punctuation around it do not matter
     #[arg(
         long,
         env = "OPT_OUT_WORDS",
-        default_value = "SAIR,PARAR,STOP,CANCELAR,DESCADASTRAR,UNSUBSCRIBE"
+        default_value = "SAIR,PARAR,PARE,STOP,CANCELAR,DESCADASTRAR,UNSUBSCRIBE"
     )]
     opt_out_words: String,
 

@@ -10,7 +10,7 @@ use unicode_normalization::char::is_combining_mark;
 /// Longest message that is compared, in bytes: no word is near it, and messages may be long.
 const COMPARED_MAX_BYTES: usize = 128;
 
-/// A set of words, compared without case, accents and surrounding space.
+/// A set of words, compared without case, accents, and what is no letter or digit around them.
 #[derive(Debug, Clone)]
 pub struct OptOutWords(HashSet<String>);
 
@@ -38,12 +38,14 @@ impl OptOutWords {
 }
 
 fn fold(text: &str) -> String {
-    text.nfkd()
+    let folded: String = text
+        .nfkd()
         .filter(|character| !is_combining_mark(*character) && !is_invisible(*character))
         .flat_map(char::to_uppercase)
-        .collect::<String>()
-        .trim()
-        .to_owned()
+        .collect();
+    let word = folded.trim_matches(|character: char| !character.is_alphanumeric());
+    // A sign alone may be a word too.
+    if word.is_empty() { folded.trim() } else { word }.to_owned()
 }
 
 /// Marks without width that keyboards and copying leave around a word.
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_exact_word_counts_whatever_its_case_and_accents() {
-        let words = OptOutWords::parse("SAIR, parar,Não quero");
+        let words = OptOutWords::parse("SAIR, parar,Não quero,🛑");
         for said in [
             "sair",
             " SAIR \n",
@@ -67,10 +69,14 @@ mod tests {
             "\u{200b}Sair\u{feff}",
             "\u{a0}sair\u{a0}",
             "ＳＡＩＲ",
+            "Sair!",
+            "sair.",
+            "\"Sair\" 🙏",
+            "🛑",
         ] {
             assert!(words.contain(said), "{said}");
         }
-        for said in ["", "quero sair", "sair!", "sairei", &"sair ".repeat(40)] {
+        for said in ["", "!", "quero sair", "sair?não", "sairei", &"sair ".repeat(40)] {
             assert!(!words.contain(said), "{said}");
         }
         assert!(OptOutWords::parse(" ,").is_empty());

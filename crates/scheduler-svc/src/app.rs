@@ -4,7 +4,7 @@ use crate::account_events;
 use crate::api::SyncBell;
 use crate::api::{self, Api};
 use crate::config::Config;
-use crate::limits::LimitSync;
+use crate::limits::{self, LimitSync};
 use crate::queue_metrics;
 use crate::streams::Queues;
 use crate::templates::sync::TemplateSync;
@@ -110,6 +110,10 @@ fn follow_whatsapp(
     );
     let whatsapp = config.whatsapp().map_err(wrong)?;
     let enabled = whatsapp.is_some();
+    if config.limit_sync_seconds == 0 {
+        let forget = limits::forget_reports(store.clone(), queues.clone(), shutdown.clone());
+        runtime.spawn("forget-limits", forget);
+    }
     if let Some(whatsapp) = whatsapp {
         if config.limit_sync_seconds > 0 {
             let sync = LimitSync {

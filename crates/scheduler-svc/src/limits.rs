@@ -14,6 +14,34 @@ const PAGE: i64 = 200;
 /// The pause between two requests: management calls are rationed.
 const SPACING: Duration = Duration::from_millis(200);
 
+/// The pause before what could not be forgotten is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Where limits are not read any more, what was read before must not hold for ever.
+pub(crate) async fn forget_reports(store: Store, queues: Queues, shutdown: Shutdown) -> anyhow::Result<()> {
+    loop {
+        let forgotten = store.in_time(async {
+            let mut transaction = store.begin().await?;
+            let lanes = phone_numbers::forget_reports(&mut transaction).await?;
+            portfolios::forget_reports(&mut transaction).await?;
+            campaign_store::commit(transaction).await?;
+            campaign_store::Result::Ok(lanes)
+        });
+        match forgotten.await {
+            Ok(lanes) => {
+                for lane in &lanes {
+                    queues.wake_lane(lane).await;
+                }
+                return Ok(());
+            }
+            Err(error) => tracing::warn!(%error, "reported limits still hold"),
+        }
+        if !shutdown.sleep(AGAIN_AFTER).await {
+            return Ok(());
+        }
+    }
+}
+
 /// Reads limits.
 pub(crate) struct LimitSync {
     pub(crate) store: Store,

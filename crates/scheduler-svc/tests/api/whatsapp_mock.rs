@@ -4,6 +4,7 @@
 use crate::harness::{LANE, PATIENCE, Scheduler};
 use crate::whatsapp::WABA;
 use campaign_runtime::{Runtime, Shutdown};
+use campaign_store::{phone_numbers, portfolios};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -198,6 +199,25 @@ async fn limits_are_recorded_as_the_mock_tells_them_and_follow_it() {
     mock.set(&account, json!({"messaging_limit": "TIER_UNLIMITED"}))
         .await;
     scheduler.reported(LANE, &own, json!(1_000), Value::Null).await;
+}
+
+/// Else a limit that WhatsApp raised since would hold campaigns for ever, whatever people decide.
+#[tokio::test]
+async fn where_limits_are_not_read_any_more_what_was_reported_is_forgotten() {
+    let mut scheduler = Scheduler::start().await;
+    let own = scheduler.account(WABA, "900").await;
+    scheduler.number(&own, LANE).await;
+    let mut connection = scheduler.store.connection().await.unwrap();
+    let lane = LANE.parse().unwrap();
+    phone_numbers::report_throughput(&mut connection, &lane, Some(80))
+        .await
+        .unwrap();
+    portfolios::report_limit(&mut connection, "900", Some(250))
+        .await
+        .unwrap();
+    scheduler.reported(LANE, &own, json!(80), json!(250)).await;
+    scheduler.replica(&["--limit-sync-seconds=0"]).await;
+    scheduler.reported(LANE, &own, Value::Null, Value::Null).await;
 }
 
 #[tokio::test]
