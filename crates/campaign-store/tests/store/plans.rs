@@ -5,7 +5,9 @@ use campaign_core::ids::{CampaignId, Seq};
 use campaign_core::message::MessageState;
 use campaign_core::phone::CanonicalPhone;
 use campaign_store::audience::{self, AudienceRow};
+use campaign_store::messages::LockedRow;
 use campaign_store::{Connection, Transaction, commit, ensure_partitions, messages};
+use chrono::Utc;
 use sqlx::Executor;
 use uuid::Uuid;
 
@@ -37,13 +39,7 @@ async fn a_batch_reads_its_own_rows_whatever_postgres_knows_of_the_campaign() {
         .expect("locked");
     assert_eq!(rows.iter().map(|row| row.seq.0).collect::<Vec<_>>(), seqs);
     let locking = reads(&mut transaction).await;
-    for locked in &mut rows {
-        locked.row.state = MessageState::Accepted;
-        locked.row.wamid = Some(format!(
-            "wamid.HBgNNTUxMTk5OTk5OTk5FQIAERgSM0Q3{:012}QjA1QzZDMDMA",
-            locked.seq.0
-        ));
-    }
+    rows.iter_mut().for_each(accept);
     messages::update(&mut transaction, campaign, &rows)
         .await
         .expect("written");
@@ -85,14 +81,7 @@ async fn accepted_messages_change_no_index() {
     let mut rows = messages::lock(&mut transaction, campaign, &seqs)
         .await
         .expect("locked");
-    for locked in &mut rows {
-        locked.row.state = MessageState::Accepted;
-        locked.row.accepted_at = Some(chrono::Utc::now());
-        locked.row.wamid = Some(format!(
-            "wamid.HBgNNTUxMTk5OTk5OTk5FQIAERgSM0Q3{:012}QjA1QzZDMDMA",
-            locked.seq.0
-        ));
-    }
+    rows.iter_mut().for_each(accept);
     messages::update(&mut transaction, campaign, &rows)
         .await
         .expect("written");
@@ -108,6 +97,16 @@ async fn accepted_messages_change_no_index() {
         hot * 100 >= updated * 99,
         "{hot} of {updated} stayed on their page"
     );
+}
+
+/// As long as what WhatsApp answers.
+fn accept(locked: &mut LockedRow) {
+    let seq = locked.seq.0;
+    locked.row.state = MessageState::Accepted;
+    locked.row.accepted_at = Some(Utc::now());
+    locked.row.wamid = Some(format!(
+        "wamid.HBgNNTUxMTk5OTk5OTk5FQIAERgSM0Q3{seq:012}QjA1QzZDMDMA"
+    ));
 }
 
 /// Rows of the ledger that this transaction read so far.
