@@ -4,6 +4,7 @@
 //! between and is switched while connections are open, so that a test can lose exactly one answer.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,6 +28,8 @@ pub enum Mode {
     Pass,
     /// Every chunk waits this long before it goes on, in each direction.
     Delay(Duration),
+    /// So many bytes a second pass at most, in each direction of each connection.
+    Throttle(NonZeroU32),
     /// Nothing passes and nothing closes, as when a cable is pulled. Bytes held back go on when the mode
     /// changes to one that lets them pass, as TCP would retransmit them.
     Blackhole,
@@ -253,6 +256,10 @@ impl Pump {
             match mode {
                 Mode::DropReplies if self.is_reply => continue,
                 Mode::Delay(delay) => tokio::time::sleep(delay).await,
+                Mode::Throttle(bytes_per_second) => {
+                    let seconds = length as f64 / f64::from(bytes_per_second.get());
+                    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+                }
                 _ => {}
             }
             self.write.write_all(&chunk[..length]).await?;

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use testkit::{FaultProxy, Mode};
@@ -69,6 +70,28 @@ async fn delays_each_direction() {
     let begun = Instant::now();
     assert_eq!(ask(&mut connection, b'a').await.expect("an answer"), b'b');
     assert!(begun.elapsed() >= 2 * delay, "took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn throttles_by_what_passes() {
+    const BYTES: u32 = 200;
+    let (proxy, mut arrivals) = proxy().await;
+    let mut connection = connect(&proxy).await;
+    let per_second = NonZeroU32::new(BYTES * 4).expect("not zero");
+    proxy.set(Mode::Throttle(per_second)).await;
+    let begun = Instant::now();
+    connection
+        .write_all(&[b'a'; BYTES as usize])
+        .await
+        .expect("the kernel takes it");
+    for _ in 0..BYTES {
+        assert_eq!(timeout(SOON, arrivals.recv()).await.expect("soon"), Some(b'a'));
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_millis(245),
+        "took {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
