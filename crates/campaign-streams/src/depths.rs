@@ -1,12 +1,14 @@
 //! How much lies in each queue, and how old the oldest of it is: for people and for autoscaling.
 
-use crate::lane::Pace;
+use crate::entry::{RawEntry, entries};
+use crate::lane::{Pace, ask_for_ends, waiting};
 use crate::{Result, StreamId, Streams};
 use campaign_core::contracts::{
     ACCOUNT_EVENTS_STREAM, CUSTOMER_EVENTS_STREAM, DEAD_LETTER_STREAM, MESSAGE_EVENTS_STREAM,
     SCHEDULER_STREAM, SENDER_STREAM, STRAYS_STREAM, SUPPRESSION_EVENTS_STREAM,
 };
 use campaign_core::ids::{CampaignId, LaneId};
+use redis::Value;
 use serde::Serialize;
 
 /// One stream.
@@ -77,24 +79,29 @@ pub async fn of_streams(streams: &Streams) -> Result<Vec<StreamDepth>> {
 
 async fn of_key(streams: &Streams, key: &str) -> Result<(u64, Option<u64>)> {
     let mut connection = streams.pooled().await?;
-    let (entries, first, time): (u64, redis::streams::StreamRangeReply, (u64, u64)) = redis::pipe()
-        .cmd("XLEN")
-        .arg(key)
-        .cmd("XRANGE")
-        .arg(key)
-        .arg("-")
-        .arg("+")
-        .arg("COUNT")
-        .arg(1)
-        .cmd("TIME")
-        .query_async(&mut connection)
-        .await?;
+    let mut look = redis::pipe();
+    look.cmd("XLEN").arg(key);
+    ask_for_ends(&mut look, key);
+    let (length, first, _, time): (u64, Value, Value, (u64, u64)) =
+        look.cmd("TIME").query_async(&mut connection).await?;
+    Ok((length, age_ms(&entries(first)?, time)))
+}
+
+/// Outcomes that wait, and the age of the oldest entry.
+async fn of_outcomes(streams: &Streams, key: &str) -> Result<(u64, Option<u64>)> {
+    let mut connection = streams.pooled().await?;
+    let mut look = redis::pipe();
+    ask_for_ends(&mut look, key);
+    let (first, last, time): (Value, Value, (u64, u64)) =
+        look.cmd("TIME").query_async(&mut connection).await?;
+    let first = entries(first)?;
+    Ok((waiting(&first, &entries(last)?), age_ms(&first, time)))
+}
+
+fn age_ms(first: &[RawEntry], time: (u64, u64)) -> Option<u64> {
     let now_ms = time.0 * 1000 + time.1 / 1000;
-    let oldest = first
-        .ids
-        .first()
-        .and_then(|entry| entry.id.parse::<StreamId>().ok());
-    Ok((entries, oldest.map(|id| now_ms.saturating_sub(id.high))))
+    let id = first.first()?.id.parse::<StreamId>().ok()?;
+    Some(now_ms.saturating_sub(id.high))
 }
 
 /// The lanes that have an owner.
@@ -115,7 +122,7 @@ pub async fn of_lanes(streams: &Streams) -> Result<Vec<LaneDepth>> {
 
 async fn of_lane(streams: &Streams, lane: &LaneId) -> Result<LaneDepth> {
     let keys = streams.keys().lane(lane);
-    let (outcomes, oldest_outcome_age_ms) = of_key(streams, &keys.outcomes()).await?;
+    let (outcomes, oldest_outcome_age_ms) = of_outcomes(streams, &keys.outcomes()).await?;
     let pace = Pace::of(streams, lane).await?;
     let mut connection = streams.pooled().await?;
     let (identity, members, running): (Option<String>, u64, Vec<String>) = redis::pipe()

@@ -70,6 +70,10 @@ impl RawEntry {
         Ok(Self { id, fields })
     }
 
+    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
+        field(&self.fields, name)
+    }
+
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> std::result::Result<Traced<T>, String> {
         Traced::from_fields(&self.fields)
     }

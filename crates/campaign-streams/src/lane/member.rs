@@ -1,6 +1,7 @@
 //! A lane as `message-svc` sees it: take messages, settle them.
 
 use super::PARKED_CONSUMER;
+use super::outcomes::OUTCOMES_EACH;
 use super::script::{Answer, RECOVER, SETTLE, TAKE};
 use crate::connection::ManagedConnection;
 use crate::entry::{RawEntry, array, number, text};
@@ -8,6 +9,7 @@ use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
 use campaign_core::contracts::{MESSAGE_GROUP, Outcome, QueuedMessage, SnapshotTemplate};
 use campaign_core::ids::{CampaignId, InstanceId, LaneId};
 use redis::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Most own pending entries of a campaign that are looked through after a broken reply.
@@ -171,7 +173,7 @@ pub struct Settled {
     /// The oldest outcome that the ledger has not applied, if any. Says nothing unless `trusted`: an empty
     /// Redis has no outcomes either.
     pub oldest_outcome: Option<StreamId>,
-    /// For each step the id of the outcome it published, or none: not the entry's owner, or no outcome.
+    /// For each step the id of the entry that has the outcome it published, or none: not the entry's owner, or no outcome.
     pub published: Vec<Option<StreamId>>,
     /// Outcomes that wait for the ledger.
     pub outcomes: u64,
@@ -400,11 +402,7 @@ impl LaneMember {
         let identity = std::mem::take(&mut answer.word);
         let trusted = answer.number()? == 1;
         let oldest_outcome = answer.text()?.parse().ok();
-        let published = answer
-            .list()?
-            .into_iter()
-            .map(|id| Ok(text(id, "outcome id")?.parse().ok()))
-            .collect::<Result<_>>()?;
+        let published = published(steps, &answer.list()?, &answer.list()?)?;
         let outcomes = answer.number()? as u64;
         self.answers = Answers::default();
         Ok(Settled {
@@ -415,6 +413,30 @@ impl LaneMember {
             outcomes,
         })
     }
+}
+
+/// The id for each step: `ids` are those of the entries, each with as many outcomes as it can hold; `unpublished` the
+/// steps (from 0) whose outcome was not published.
+fn published(steps: &[Step], ids: &[Value], unpublished: &[Value]) -> Result<Vec<Option<StreamId>>> {
+    let ids = ids.iter().map(|id| {
+        let id = text(id.clone(), "outcome id")?;
+        id.parse()
+            .map_err(|error| StreamsError::undecodable("outcome id", error))
+    });
+    let ids = ids.collect::<Result<Vec<StreamId>>>()?;
+    let unpublished = unpublished.iter().map(|step| number(step.clone(), "step"));
+    let unpublished = unpublished.collect::<Result<BTreeSet<_>>>()?;
+    let mut place = 0;
+    let mut id_of = |(index, step): (usize, &Step)| {
+        if step.outcome().is_none() || unpublished.contains(&(index as i64)) {
+            return Ok(None);
+        }
+        let id = ids.get(place / OUTCOMES_EACH);
+        place += 1;
+        let missing = || StreamsError::undecodable("settle", format!("no id for outcome {place}"));
+        id.copied().map(Some).ok_or_else(missing)
+    };
+    steps.iter().enumerate().map(&mut id_of).collect()
 }
 
 impl Step {

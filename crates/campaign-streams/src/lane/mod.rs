@@ -28,6 +28,7 @@ mod script;
 pub use member::{Answers, LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
 pub use opt_outs::{tell_optout, tell_optouts};
 pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
+pub(crate) use outcomes::{ask_for_ends, waiting};
 pub use owner::{Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey};
 pub use pace::Pace;
 pub use reporter::OutcomeReporter;

@@ -1,9 +1,11 @@
 //! Outcomes that concern no entry in hand: what webhooks report, appended to the lane as it comes.
 
+use super::outcomes::{ask_for_ends, waiting};
+use super::script::{Answer, REPORT};
 use crate::connection::ManagedConnection;
-use crate::entry::encode;
+use crate::entry::{encode, entries};
 use crate::{Result, Streams};
-use campaign_core::contracts::{BODY_FIELD, Outcome, TRACE_FIELD};
+use campaign_core::contracts::Outcome;
 use campaign_core::ids::LaneId;
 
 /// Outcomes sent to Redis in one go.
@@ -32,23 +34,22 @@ impl OutcomeReporter {
     pub async fn append(&self, outcomes: &[Outcome], trace: &str) -> Result<u64> {
         let mut waiting = 0;
         for batch in outcomes.chunks(BATCH_MAX) {
-            let mut pipeline = redis::pipe();
+            let mut call = REPORT.key(&self.key);
+            call.arg(trace);
             for outcome in batch {
-                let append = pipeline.cmd("XADD").arg(&self.key).arg("*");
-                let append = append.arg(BODY_FIELD).arg(encode(outcome));
-                append.arg(TRACE_FIELD).arg(trace).ignore();
+                call.arg(encode(outcome));
             }
-            pipeline.cmd("XLEN").arg(&self.key);
-            (waiting,) = pipeline.query_async(&mut self.connection.clone()).await?;
+            let mut answer = Answer::read(call.invoke_async(&mut self.connection.clone()).await?)?;
+            waiting = answer.number()? as u64;
         }
         Ok(waiting)
     }
 
     /// How many outcomes wait for the ledger.
     pub async fn waiting(&self) -> Result<u64> {
-        Ok(redis::cmd("XLEN")
-            .arg(&self.key)
-            .query_async(&mut self.connection.clone())
-            .await?)
+        let mut ends = redis::pipe();
+        ask_for_ends(&mut ends, &self.key);
+        let (first, last) = ends.query_async(&mut self.connection.clone()).await?;
+        Ok(waiting(&entries(first)?, &entries(last)?))
     }
 }

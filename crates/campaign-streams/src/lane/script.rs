@@ -18,20 +18,29 @@ scripts! { "":
     FEED = "scripts/feed.lua",
     OPEN = "scripts/open.lua",
     RECOVER = "scripts/recover.lua",
-    SURVEY = "scripts/survey.lua",
     TAKE = "scripts/take.lua",
     VERIFY = "scripts/verify.lua",
 }
 
-/// `settle` has the lane's pace in front.
-pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        "#!lua\n",
-        include_str!("scripts/prelude.lua"),
-        include_str!("scripts/pace.lua"),
-        include_str!("scripts/settle.lua")
-    ))
-});
+macro_rules! publishing_scripts {
+    ($($name:ident = $($file:literal),+);+ $(;)?) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                "#!lua\n",
+                include_str!("scripts/prelude.lua"),
+                include_str!("scripts/outcomes.lua"),
+                $(include_str!($file)),+
+            ))
+        });)+
+    };
+}
+
+// These have the functions in front that append outcomes; `settle` has the lane's pace there, too.
+publishing_scripts! {
+    REPORT = "scripts/report.lua";
+    SETTLE = "scripts/pace.lua", "scripts/settle.lua";
+    SURVEY = "scripts/survey.lua";
+}
 
 // These free memory, read, or write a few bytes that people wait for: a pause, an opt-out.
 scripts! { " flags=allow-oom":

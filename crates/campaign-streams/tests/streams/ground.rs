@@ -191,8 +191,9 @@ impl Ground {
             .ids
             .iter()
             .map(|entry| entry.get::<String>("body").expect("a body"));
-        bodies
-            .map(|body| serde_json::from_str(&body).expect("an outcome"))
+        let lines = bodies.flat_map(|body| body.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines
+            .map(|line| serde_json::from_str(&line).expect("an outcome"))
             .collect()
     }
 

@@ -72,10 +72,7 @@ async fn live_through_a_round(ground: &Ground) {
 
     let mut reader = OutcomeReader::new(&ground.streams, &ground.lane, Duration::from_millis(10));
     let read = reader.read(100).await.expect("read").outcomes;
-    reader
-        .delete(&read.iter().map(|entry| entry.id).collect::<Vec<_>>())
-        .await
-        .expect("deleted");
+    reader.delete(&read).await.expect("deleted");
     assert_eq!(granted(ground.owner.first_outcome().await), None);
     assert_eq!(granted(ground.owner.members_seen().await).len(), 1);
     let stray = entries(1, 9..=9);

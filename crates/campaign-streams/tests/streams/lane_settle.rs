@@ -250,13 +250,13 @@ async fn outcomes_are_read_from_the_head_until_they_are_deleted() {
         "until it is deleted"
     );
     assert_eq!(granted(ground.owner.first_outcome().await), Some(read[0].id));
-    reader.delete(&[read[0].id]).await.expect("deleted");
+    reader.delete(&read[..1]).await.expect("deleted");
     let span = ground.owner.outcomes_span().await.expect("Redis answers");
     assert_eq!(
         span,
         (settled.published[1], settled.published[1].expect("published"))
     );
-    reader.delete(&[read[1].id]).await.expect("deleted");
+    reader.delete(&read[1..]).await.expect("deleted");
     let span = ground.owner.outcomes_span().await.expect("Redis answers");
     assert_eq!(span, (None, read[1].id), "the last id stays known");
 }

@@ -15,6 +15,7 @@ mod lane_declared_keys;
 mod lane_feed;
 mod lane_identity;
 mod lane_memory;
+mod lane_outcomes;
 mod lane_pace;
 mod lane_parking;
 mod lane_rate;

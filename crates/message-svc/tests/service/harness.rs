@@ -133,8 +133,7 @@ impl Owner {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 };
-                let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
-                for entry in entries {
+                for entry in &*entries {
                     if let (
                         Outcome::Join {
                             instance, identity, ..
@@ -144,9 +143,9 @@ impl Owner {
                     {
                         owner.set_member(*instance, Some(identity)).await.ok();
                     }
-                    read.lock().unwrap().push(entry.outcome);
+                    read.lock().unwrap().push(entry.outcome.clone());
                 }
-                reader.delete(&ids).await.ok();
+                reader.delete(&entries).await.ok();
             }
         }));
     }

@@ -411,9 +411,9 @@ pub(crate) fn stripped(entry: &OutcomeEntry) -> OutcomeEntry {
         other => other.clone(),
     };
     OutcomeEntry {
-        id: entry.id,
         outcome,
         trace: String::new(),
+        ..*entry
     }
 }
 

@@ -6,7 +6,6 @@ use crate::lane::error::LaneError;
 use crate::wishes::Wishes;
 use campaign_core::contracts::{DeadLetter, MessageOutcome, WEBHOOK_ORIGIN};
 use campaign_store::lanes;
-use campaign_streams::StreamId;
 use campaign_streams::dead_letters::{self, Letters};
 use campaign_streams::lane::{OutcomeBatch, OutcomeEntry, OutcomeReader, directory, tell_optouts};
 use chrono::Utc;
@@ -146,8 +145,7 @@ impl Ledger {
         }
         let published = self.lane.sender.publish(applied.events).await;
         drop_if_full(published, "message_events_dropped_total")?;
-        let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
-        self.reader.delete(&ids).await?;
+        self.reader.delete(entries).await?;
         Ok(())
     }
 

@@ -29,8 +29,10 @@ if trusted then
     if not repeated then redis.call('HSET', header, 'settled:' .. instance, whole(order)) end
 end
 
+local bodies, traces = {}, {}
 local function publish(body, trace)
-    return redis.call('XADD', outcomes, '*', 'body', body, 'trace', trace)
+    table.insert(bodies, body)
+    table.insert(traces, trace)
 end
 
 -- The consumer in whose name an entry is; none if it is gone, or its stream is.
@@ -55,22 +57,25 @@ local function let_go()
 end
 
 -- `passed`: messages that WhatsApp took in and answered, whatever it said, without finding them too fast.
-local published, passed, refused_us = {}, 0, 0
+local unpublished, passed, refused_us = {}, 0, 0
 for i = 8, #ARGV, 5 do
     local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
     local stream = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
     local alarms = KEYS[5 + tonumber(ARGV[i + 1]) * 2]
-    local outcome = ''
     if kind == 'event' then
-        outcome = publish(first, second)
+        publish(first, second)
     elseif kind == 'accepted' then
-        outcome = publish(first, second)
+        publish(first, second)
         release(stream, alarms, id)
         passed = passed + 1
     elseif kind == 'settled' then
         -- Of an entry that is gone with its stream nobody else will say that it may have been sent.
         local by = trusted and owner(stream, id) or nil
-        if by == instance or (not by and not repeated) then outcome = publish(first, second) end
+        if by == instance or (not by and not repeated) then
+            publish(first, second)
+        else
+            table.insert(unpublished, (i - 8) / 5)
+        end
         if by == instance then
             release(stream, alarms, id)
             passed = passed + 1
@@ -95,8 +100,8 @@ for i = 8, #ARGV, 5 do
         refused_us = math.max(refused_us, tonumber(first))
         passed = passed - 1
     end
-    table.insert(published, outcome)
 end
+local ids, oldest, waiting = append_outcomes(outcomes, bodies, traces)
 let_go()
 
 if trusted and not repeated and (passed > 0 or refused_us > 0) then
@@ -104,5 +109,4 @@ if trusted and not repeated and (passed > 0 or refused_us > 0) then
     pcall(adapt, header, math.max(0, passed), refused_us, answers, answers_took_us)
 end
 
-local oldest = redis.call('XRANGE', outcomes, '-', '+', 'COUNT', 1)[1]
-return { here, trusted and 1 or 0, oldest and oldest[1] or '', published, redis.call('XLEN', outcomes) }
+return { here, trusted and 1 or 0, oldest, ids, unpublished, waiting }

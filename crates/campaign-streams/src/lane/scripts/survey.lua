@@ -18,20 +18,20 @@ for _, consumer in ipairs(summary[4] or {}) do
     end
 end
 
-local reclaimed = 0
+local bodies, traces = {}, {}
 if in_flight > 0 then
     for _, consumer in ipairs(summary[4]) do
         if consumer[1] ~= parked then
             local idle = redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', most, consumer[1])
             for _, entry in ipairs(idle) do
                 local generation, seq = string.match(entry[1], '^(%d+)-(%d+)$')
-                redis.call('XADD', outcomes, '*', 'body', string.format(
+                table.insert(traces, '')
+                table.insert(bodies, string.format(
                     '{"type":"message","key":"%s:%s:%s","state":"uncertain","at":%s,"source":"send","attempts":%d,'
                     .. '"error":{"code":"lost","text":"the process that took it never reported"}}',
-                    ARGV[5], generation, seq, now_ms, entry[4]), 'trace', '')
+                    ARGV[5], generation, seq, now_ms, entry[4]))
                 redis.call('XACK', stream, group, entry[1])
                 redis.call('XDEL', stream, entry[1])
-                reclaimed = reclaimed + 1
             end
         end
     end
@@ -50,5 +50,6 @@ if first then
         if first[2][i] == 'f' then oldest_fed_ms = first[2][i + 1] end
     end
 end
-return { 'ok', redis.call('XLEN', stream), in_flight - reclaimed, parked_count, reclaimed, oldest_fed_ms,
-    stream_info(outcomes, 'last-generated-id') or '0-0', redis.call('XLEN', outcomes) }
+local _, _, waiting = append_outcomes(outcomes, bodies, traces)
+return { 'ok', redis.call('XLEN', stream), in_flight - #bodies, parked_count, #bodies, oldest_fed_ms,
+    stream_info(outcomes, 'last-generated-id') or '0-0', waiting }
