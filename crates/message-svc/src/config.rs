@@ -118,7 +118,7 @@ pub struct Config {
     grace_ms: u64,
 
     /// Milliseconds over which outcomes are gathered before they are written
-    #[arg(long, env = "SETTLE_INTERVAL_MS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    #[arg(long, env = "SETTLE_INTERVAL_MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1_000))]
     settle_interval_ms: u64,
 
     /// Most times a message is offered to WhatsApp in a round

@@ -95,3 +95,20 @@ async fn a_lane_verified_again_starves_none_of_its_campaigns() {
     about(shares[&old], 100);
     about(shares[&new], 100);
 }
+
+/// Each campaign that a take looks into costs Redis the same, whether it gives one message or sixteen.
+#[tokio::test]
+async fn a_small_take_is_not_cut_into_crumbs() {
+    let ground = Ground::new().await;
+    let mut member = ground.member().await;
+    for _ in 0..10 {
+        ground.open_with(4, 100).await;
+    }
+    let mut of_all = HashMap::new();
+    for _ in 0..10 {
+        let taken = shares(&mut member, 14, 14).await;
+        assert_eq!(taken.len(), 1, "{taken:?}");
+        of_all.extend(taken);
+    }
+    assert_eq!(of_all.len(), 10, "and the next takes come from the others");
+}

@@ -91,7 +91,9 @@ local function take_from(campaign, count)
     return #taken - before, fine and #taken - before == count
 end
 
--- Each takes its share of the whole at a time, so that shares hold within one take as over many.
+-- Each takes its share of the whole at a time, so that shares hold within a large take as over many. A small one is
+-- not cut up more finely than this, times the weight: virtual time sees to it that the next goes to the others.
+local UNCUT = 4
 local whole_budget = math.min(wanted, math.floor(tokens))
 local budget = whole_budget
 while budget > 0 and #candidates > 0 do
@@ -102,7 +104,7 @@ while budget > 0 and #candidates > 0 do
     end
     local campaign = candidates[chosen]
     local got, more = take_from(campaign,
-        math.min(budget, math.ceil(whole_budget * campaign.weight / weights)))
+        math.min(budget, math.max(UNCUT * campaign.weight, math.ceil(whole_budget * campaign.weight / weights))))
     if got > 0 then
         system, campaign.tag = start, start + got / campaign.weight
         redis.call('ZADD', running, string.format('%.9f', campaign.tag), campaign.id)
