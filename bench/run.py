@@ -131,7 +131,7 @@ def main() -> int:
         logs = given.target / "bench/logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir(parents=True)
-        folders = Folders(CHECKOUT, given.binaries or given.target / "release", data, logs)
+        folders = Folders(CHECKOUT, given.binaries or given.target / "production", data, logs)
         postgres = Postgres(data, logs)
         began = time.monotonic()
         if COMPARE in given.what:

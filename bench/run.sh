@@ -36,14 +36,14 @@ require() {
 }
 
 build() {
-    local arguments=(build --quiet --locked --release --target-dir "$target") package
+    local arguments=(build --quiet --locked --profile production --target-dir "$target") package
     for package in "${services[@]}"; do arguments+=(--package "$package"); done
-    say "building the services (release)"
+    say "building the services as they are deployed"
     cargo "${arguments[@]}" --manifest-path "$checkout/Cargo.toml"
-    say "building the raw parts and the peer in Rust (release)"
+    say "building the raw parts and the peer in Rust likewise"
     local manifest
     for manifest in "$bench/parts/Cargo.toml" "$bench/peers/bullmq-official/Cargo.toml"; do
-        cargo build --quiet --locked --release --target-dir "$target" --manifest-path "$manifest"
+        cargo build --quiet --locked --profile production --target-dir "$target" --manifest-path "$manifest"
     done
 }
 
