@@ -4,12 +4,15 @@
 //! compile. An entry that cannot be decoded, or that was retried too often, goes to the dead letters and
 //! never fails the batch it came with. Entries of a consumer that died are claimed by another after
 //! [`ConsumerConfig::reclaim_idle`]; a consumer that lives keeps its own, however long their handling takes.
+//! What is done is acknowledged together with its batch, or a moment after it was done if the batch takes longer.
 
+mod done;
 mod membership;
 
 use crate::dead_letters;
 use crate::entry::RawEntry;
 use crate::{Result, Streams};
+use done::{Done, RELEASE_AFTER};
 use membership::Membership;
 use redis::aio::MultiplexedConnection;
 use serde::de::DeserializeOwned;
@@ -94,6 +97,8 @@ pub struct Consumer {
     streams: Streams,
     config: ConsumerConfig,
     membership: Membership,
+    /// Entries that are done and not yet acknowledged.
+    done: Done,
     /// Entries whose handler asked to be called again.
     waiting: Vec<(Instant, RawEntry)>,
     /// Attempts before this one, of entries in hand that had any.
@@ -125,6 +130,7 @@ impl Consumer {
             },
             streams: streams.clone(),
             config,
+            done: Done::default(),
             waiting: Vec::new(),
             attempts: HashMap::new(),
             reclaim_cursor: "0-0".to_owned(),
@@ -164,6 +170,7 @@ impl Consumer {
         self.membership.ensure_group(&mut connection).await?;
         // What an earlier, broken read was given and never heard of.
         let own = self.unhandled_own(&mut connection).await?;
+        self.release(&mut connection).await?;
         self.handle_all(&mut connection, own, handle).await?;
         let mut reclaim_at = Instant::now();
         while !shutdown.is_cancelled() {
@@ -184,8 +191,9 @@ impl Consumer {
         Ok(())
     }
 
-    /// Its pending entries, without those that wait here for their retry.
-    async fn unhandled_own(&self, connection: &mut MultiplexedConnection) -> Result<Vec<RawEntry>> {
+    /// Its pending entries, without those that are done or wait here for their retry. Forgets what is done and
+    /// not pending any more: it is another's now, or went with the data of its Redis.
+    async fn unhandled_own(&mut self, connection: &mut MultiplexedConnection) -> Result<Vec<RawEntry>> {
         let mut own = Vec::new();
         let mut after = "0".to_owned();
         loop {
@@ -193,10 +201,12 @@ impl Consumer {
                 .membership
                 .read_own(connection, self.config.batch_max, &after)
                 .await?;
-            let Some(last) = page.last() else { return Ok(own) };
+            let Some(last) = page.last() else { break };
             after.clone_from(&last.id);
             own.extend(page.into_iter().filter(|entry| !self.is_waiting(&entry.id)));
         }
+        self.done.compare(&mut own);
+        Ok(own)
     }
 
     fn is_waiting(&self, id: &str) -> bool {
@@ -259,11 +269,9 @@ impl Consumer {
     {
         let mut batch = VecDeque::from(batch);
         loop {
-            if self.kept_at.elapsed() >= self.keep_every() {
-                self.keep(connection, None, &mut batch).await?;
-            }
+            self.tend(connection, None, &mut batch).await?;
             let Some(entry) = batch.pop_front() else {
-                return Ok(());
+                return self.release(connection).await;
             };
             let attempt = self.attempts.get(&entry.id).copied().unwrap_or(0) + 1;
             let verdict = if attempt > self.config.attempts_max {
@@ -302,14 +310,56 @@ impl Consumer {
         }));
         loop {
             tokio::select! {
+                biased;
                 verdict = &mut handling => return verdict,
-                () = tokio::time::sleep_until(self.kept_at + self.keep_every()) => {}
+                () = tokio::time::sleep_until(self.tend_at()) => {}
             }
-            if let Err(error) = self.keep(connection, Some(entry), behind).await {
-                tracing::warn!(stream = self.config.stream, %error, "entries in hand could not be kept");
+            let tended = tokio::select! {
+                biased;
+                // Not held up by a Redis that is silent. What is sent is sent, and sending it again does no harm.
+                verdict = &mut handling => return verdict,
+                tended = self.tend(connection, Some(entry), behind) => tended,
+            };
+            if let Err(error) = tended {
+                tracing::warn!(stream = self.config.stream, %error, "entries in hand could not be kept or let go");
                 self.kept_at = Instant::now();
+                self.done.postpone(self.kept_at + self.keep_every());
             }
         }
+    }
+
+    /// When [`Consumer::tend`] has something to do.
+    fn tend_at(&self) -> Instant {
+        let keep_at = self.kept_at + self.keep_every();
+        self.done.release_at().map_or(keep_at, |at| at.min(keep_at))
+    }
+
+    /// Lets go of what is done, and keeps what is in hand, if it is time to.
+    async fn tend(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        current: Option<&RawEntry>,
+        behind: &mut VecDeque<RawEntry>,
+    ) -> Result<()> {
+        let now = Instant::now();
+        if self.done.release_at().is_some_and(|at| at <= now) {
+            self.release(connection).await?;
+        }
+        if now >= self.kept_at + self.keep_every() {
+            self.keep(connection, current, behind).await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what is done.
+    async fn release(&mut self, connection: &mut MultiplexedConnection) -> Result<()> {
+        if !self.done.is_empty() {
+            self.membership
+                .release(connection, self.done.ids(), self.config.delete_handled)
+                .await?;
+            self.done.clear();
+        }
+        Ok(())
     }
 
     /// Tells Redis that what is in hand is in good hands: `current`, which is being handled, those `behind`
@@ -367,9 +417,10 @@ impl Consumer {
             Verdict::Reject(reason) => self.give_up(connection, &entry, &reason).await?,
         }
         self.attempts.remove(&entry.id);
-        self.membership
-            .release(connection, &entry.id, self.config.delete_handled)
-            .await
+        // Sooner than others could take it for one of a silent consumer.
+        let wait = RELEASE_AFTER.min(self.keep_every());
+        self.done.add(entry.id, Instant::now(), wait);
+        Ok(())
     }
 
     async fn give_up(
@@ -381,8 +432,12 @@ impl Consumer {
         dead_letters::write(connection, self.streams.keys(), self.config.stream, entry, reason).await
     }
 
-    async fn leave(&self) -> Result<()> {
+    async fn leave(&mut self) -> Result<()> {
         let mut connection = self.streams.pooled().await?;
+        if !self.done.is_empty() {
+            self.unhandled_own(&mut connection).await?;
+            self.release(&mut connection).await?;
+        }
         self.membership.leave(&mut *connection).await
     }
 }

@@ -21,6 +21,10 @@ use dice::Topic;
 /// Most customers that a population can have: so many distinct phones there are.
 pub const MAX_CUSTOMERS: u64 = phones::DISTINCT_PHONES;
 
+/// Digits of an id; enough for every population.
+const ID_DIGITS: usize = 8;
+const _: () = assert!(MAX_CUSTOMERS < 10_u64.pow(ID_DIGITS as u32));
+
 /// Oldest possible last purchase, in days before today.
 const PURCHASE_AGE_DAYS: u64 = 730;
 
@@ -62,13 +66,17 @@ impl Population {
 
     /// The id of the customer at `index`.
     pub fn id_of(index: u64) -> String {
-        format!("C{:08}", index + 1)
+        format!("C{:0ID_DIGITS$}", index + 1)
     }
 
     /// The index of the customer with this id, if there is one.
     pub fn index_of(&self, id: &str) -> Option<u64> {
-        let index = id.strip_prefix('C')?.parse::<u64>().ok()?.checked_sub(1)?;
-        (index < self.size && Self::id_of(index) == id).then_some(index)
+        let digits = id.strip_prefix('C')?;
+        if digits.len() != ID_DIGITS || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        let index = digits.parse::<u64>().ok()?.checked_sub(1)?;
+        (index < self.size).then_some(index)
     }
 
     /// The indexes among which everybody is who can have this phone.

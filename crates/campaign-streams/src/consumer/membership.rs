@@ -176,18 +176,18 @@ impl Membership {
         Ok(call.invoke_async(connection).await?)
     }
 
-    /// Acknowledges an entry, and deletes it where only this group reads the stream.
+    /// Acknowledges entries, and deletes them where only this group reads the stream.
     pub(super) async fn release(
         &self,
         connection: &mut MultiplexedConnection,
-        id: &str,
+        ids: &[String],
         delete: bool,
     ) -> Result<()> {
         let mut pipeline = redis::pipe();
-        let acknowledge = pipeline.cmd("XACK").arg(&self.key).arg(self.group).arg(id);
+        let acknowledge = pipeline.cmd("XACK").arg(&self.key).arg(self.group).arg(ids);
         acknowledge.ignore();
         if delete {
-            pipeline.cmd("XDEL").arg(&self.key).arg(id).ignore();
+            pipeline.cmd("XDEL").arg(&self.key).arg(ids).ignore();
         }
         Ok(pipeline.query_async::<()>(connection).await?)
     }

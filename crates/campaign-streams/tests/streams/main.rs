@@ -8,6 +8,7 @@
 
 mod consumer_crowds;
 mod consumer_faults;
+mod consumer_releases;
 mod consumer_verdicts;
 mod events;
 mod ground;

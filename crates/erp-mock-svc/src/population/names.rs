@@ -241,17 +241,24 @@ pub(super) fn as_typed(dice: &mut Dice, name: String) -> String {
 
 /// An address that no one can have (RFC 2606).
 pub(super) fn email(name: &str, index: u64) -> String {
-    let plain = without_accents(name).to_lowercase();
-    let mut words = plain.split(' ');
-    let first = words.next().unwrap_or_default();
-    let last = words.next_back().unwrap_or_default();
+    let in_email = |word: Option<&str>| -> String {
+        let plain = plain(word.unwrap_or_default());
+        plain.map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    let mut words = name.split(' ');
+    let first = in_email(words.next());
+    let last = in_email(words.next_back());
     let domain = ["example.com", "example.net", "example.org"][(index % 3) as usize];
     format!("{first}.{last}{index}@{domain}")
 }
 
 /// The text in plain letters; knows the accents of Portuguese.
 pub(super) fn without_accents(text: &str) -> String {
-    let plain = text.chars().map(|letter| match letter {
+    plain(text).collect()
+}
+
+fn plain(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|letter| match letter {
         'á' | 'à' | 'â' | 'ã' => 'a',
         'Á' | 'Â' | 'Ã' => 'A',
         'é' | 'ê' => 'e',
@@ -263,6 +270,5 @@ pub(super) fn without_accents(text: &str) -> String {
         'ú' => 'u',
         'ç' => 'c',
         other => other,
-    });
-    plain.collect()
+    })
 }

@@ -23,7 +23,7 @@ const fn place(city: &'static str, state: &'static str, area_code: u8, weight: u
 }
 
 /// In shares of [`TOTAL_WEIGHT`].
-const PLACES: [Place; 68] = [
+static PLACES: [Place; 69] = [
     place("São Paulo", "SP", 11, 785),
     place("Guarulhos", "SP", 11, 130),
     place("São Bernardo do Campo", "SP", 11, 80),
@@ -92,29 +92,25 @@ const PLACES: [Place; 68] = [
     place("Belém", "PA", 91, 230),
     place("Manaus", "AM", 92, 230),
     place("Macapá", "AP", 96, 55),
+    place("Boa Vista", "RR", 95, 50),
 ];
-const BOA_VISTA: Place = place("Boa Vista", "RR", 95, 50);
 
-const TOTAL_WEIGHT: u64 = {
-    let mut sum = BOA_VISTA.weight as u64;
-    let mut index = 0;
+/// Where each place's share begins, from 0 to [`TOTAL_WEIGHT`].
+static STARTS: [u64; PLACES.len()] = {
+    let mut starts = [0; PLACES.len()];
+    let mut index = 1;
     while index < PLACES.len() {
-        sum += PLACES[index].weight as u64;
+        starts[index] = starts[index - 1] + PLACES[index - 1].weight as u64;
         index += 1;
     }
-    sum
+    starts
 };
+const TOTAL_WEIGHT: u64 = STARTS[PLACES.len() - 1] + PLACES[PLACES.len() - 1].weight as u64;
 
 /// Where the customer at `index` lives.
-pub(crate) fn of(seed: u64, index: u64) -> Place {
-    let mut left = Dice::new(seed, Topic::Place, index).below(TOTAL_WEIGHT);
-    for place in PLACES {
-        match left.checked_sub(u64::from(place.weight)) {
-            Some(rest) => left = rest,
-            None => return place,
-        }
-    }
-    BOA_VISTA
+pub(crate) fn of(seed: u64, index: u64) -> &'static Place {
+    let drawn = Dice::new(seed, Topic::Place, index).below(TOTAL_WEIGHT);
+    &PLACES[STARTS.partition_point(|start| *start <= drawn) - 1]
 }
 
 /// The city as somebody typed it: sometimes in capitals and without accents.
@@ -134,11 +130,7 @@ mod tests {
 
     #[test]
     fn every_state_has_customers() {
-        let states: BTreeSet<_> = PLACES
-            .iter()
-            .chain([&BOA_VISTA])
-            .map(|place| place.state)
-            .collect();
+        let states: BTreeSet<_> = PLACES.iter().map(|place| place.state).collect();
         assert_eq!(states, BTreeSet::from(STATES));
     }
 }

@@ -33,6 +33,18 @@ fn a_customer_is_a_function_of_seed_and_index() {
     );
 }
 
+/// Whoever counts on a population counts on every version's being the same.
+#[test]
+fn the_customers_are_those_of_every_version() {
+    let population = population();
+    let customers: Vec<_> = (0..5_000).map(|index| population.customer(index)).collect();
+    let json = serde_json::to_vec(&customers).expect("customers are always representable in JSON");
+    assert_eq!(
+        (json.len(), digest(&json)),
+        (1_804_792, 6_712_884_427_586_823_211)
+    );
+}
+
 #[test]
 fn ids_lead_back_to_their_index() {
     let population = population();
