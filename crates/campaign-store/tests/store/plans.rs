@@ -40,9 +40,7 @@ async fn a_batch_reads_its_own_rows_whatever_postgres_knows_of_the_campaign() {
     assert_eq!(rows.iter().map(|row| row.seq.0).collect::<Vec<_>>(), seqs);
     let locking = reads(&mut transaction).await;
     rows.iter_mut().for_each(accept);
-    messages::update(&mut transaction, campaign, &rows)
-        .await
-        .expect("written");
+    messages::update(&mut transaction, &rows).await.expect("written");
     let updating = reads(&mut transaction).await - locking;
     let customers: Vec<String> = seqs.iter().map(|seq| customer(*seq)).collect();
     let phones: Vec<CanonicalPhone> = seqs.iter().map(|seq| phone(*seq)).collect();
@@ -82,9 +80,7 @@ async fn accepted_messages_change_no_index() {
         .await
         .expect("locked");
     rows.iter_mut().for_each(accept);
-    messages::update(&mut transaction, campaign, &rows)
-        .await
-        .expect("written");
+    messages::update(&mut transaction, &rows).await.expect("written");
     let (updated, hot): (i64, i64) = sqlx::query_as(
         "SELECT sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint FROM pg_stat_xact_user_tables
          WHERE relname LIKE 'messages%'",
