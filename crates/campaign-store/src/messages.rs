@@ -56,33 +56,49 @@ pub struct FeedRow {
     pub suppressed: bool,
 }
 
-/// Locks rows of a campaign, in the order of `seqs`, which is ascending.
+/// Locks rows of a campaign, in the order of `seqs`, which is ascending, so that two writers cannot wait for each
+/// other.
+///
+/// Each is looked up by itself: a join is planned by what was known of the campaign when it was last analysed.
 pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> Result<Vec<LockedRow>> {
-    let positions: Vec<Position> = seqs.iter().map(|seq| (campaign, *seq)).collect();
-    lock_all(connection, &positions).await
+    let rows = sqlx::query(
+        "-- messages.lock
+         SELECT m.* FROM UNNEST($2::bigint[]) AS u (seq) CROSS JOIN LATERAL (
+             SELECT campaign, seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+                 settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
+             FROM messages WHERE campaign = $1 AND seq = u.seq FOR UPDATE) AS m",
+    )
+    .bind(campaign.0)
+    .bind(seqs)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_locked).collect()
 }
 
-/// Locks rows of any campaigns, in the order of `positions`, which is ascending, so that two writers cannot wait for
-/// each other. They come in this order; those that do not exist are left out.
+/// As [`lock`], rows of any campaigns, in the order of `positions`, which is ascending. They come in this order; those
+/// that do not exist are left out.
 ///
-/// Each is looked up by itself: a join is planned by what was known of the campaign when it was last analysed. The
-/// bounds say the same once more, and before it is run: partitions without any of these campaigns are not opened.
+/// The partition of each is found while it runs, which a campaign alone need not pay for. Older ones than the first
+/// campaign's are not even planned for. An upper bound as well would leave none but the right ones, but the planner
+/// takes a range for one row, and then any index of the campaign for as good as the key.
 pub async fn lock_all(connection: &mut Connection, positions: &[Position]) -> Result<Vec<LockedRow>> {
     let (Some((first, _)), Some((last, _))) = (positions.first(), positions.last()) else {
         return Ok(Vec::new());
     };
     let (campaigns, seqs) = columns(positions);
+    if first == last {
+        return lock(connection, *first, &seqs).await;
+    }
     let rows = sqlx::query(
         "-- messages.lock_all
          SELECT m.* FROM UNNEST($1::uuid[], $2::bigint[]) AS u (campaign, seq) CROSS JOIN LATERAL (
              SELECT campaign, seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
                  settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
-             FROM messages WHERE campaign = u.campaign AND seq = u.seq AND campaign BETWEEN $3 AND $4 FOR UPDATE) AS m",
+             FROM messages WHERE campaign = u.campaign AND seq = u.seq AND campaign >= $3 FOR UPDATE) AS m",
     )
     .bind(campaigns)
     .bind(seqs)
     .bind(first.0)
-    .bind(last.0)
     .fetch_all(connection)
     .await?;
     rows.iter().map(read_locked).collect()
