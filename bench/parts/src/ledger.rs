@@ -33,7 +33,7 @@ pub async fn update(count: i64) -> Result<()> {
             locked.row.accepted_at = Some(Utc::now());
             locked.row.wamid = Some(format!("wamid.simulated.{}:1:{}", campaign.0, locked.seq.0));
         }
-        messages::update(&mut transaction, campaign, &rows).await?;
+        messages::update(&mut transaction, &rows).await?;
         commit(transaction).await?;
     }
     Ok(())

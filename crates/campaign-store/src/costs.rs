@@ -6,6 +6,7 @@ use campaign_core::ids::CampaignId;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// The price list, and since when it holds; none until somebody wrote one.
 pub async fn price_list(connection: &mut Connection) -> Result<Option<(PriceList, DateTime<Utc>)>> {
@@ -62,24 +63,55 @@ pub struct Terms {
 
 /// The terms of a campaign.
 pub async fn terms(connection: &mut Connection, campaign: CampaignId) -> Result<Terms> {
-    let row = sqlx::query(
-        "-- costs.terms
-         SELECT category, limit_micros FROM campaigns
+    let mut terms = terms_of(connection, &[campaign]).await?;
+    terms.remove(&campaign).ok_or_else(|| unknown(campaign))
+}
+
+/// The terms of each of these campaigns.
+///
+/// # Errors
+/// When one of them does not exist.
+pub async fn terms_of(
+    connection: &mut Connection,
+    campaigns: &[CampaignId],
+) -> Result<BTreeMap<CampaignId, Terms>> {
+    if campaigns.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query(
+        "-- costs.terms_of
+         SELECT campaigns.id, category, limit_micros FROM campaigns
          JOIN templates ON templates.id = campaigns.template_id
          LEFT JOIN campaign_budgets ON campaign_budgets.campaign = campaigns.id
-         WHERE campaigns.id = $1",
+         WHERE campaigns.id = ANY($1)",
     )
-    .bind(campaign.0)
-    .fetch_optional(connection)
-    .await?
-    .ok_or_else(|| StoreError::NotFound {
+    .bind(ids(campaigns))
+    .fetch_all(connection)
+    .await?;
+    let mut terms = BTreeMap::new();
+    for row in rows {
+        let budget: Option<i64> = row.try_get("limit_micros")?;
+        let of_campaign = Terms {
+            category: row.try_get("category")?,
+            budget: budget.map(Money),
+        };
+        terms.insert(CampaignId(row.try_get("id")?), of_campaign);
+    }
+    match campaigns.iter().find(|campaign| !terms.contains_key(campaign)) {
+        Some(missing) => Err(unknown(*missing)),
+        None => Ok(terms),
+    }
+}
+
+fn unknown(campaign: CampaignId) -> StoreError {
+    StoreError::NotFound {
         what: "campaign",
         id: campaign.to_string(),
-    })?;
-    Ok(Terms {
-        category: row.try_get("category")?,
-        budget: row.try_get::<Option<i64>, _>("limit_micros")?.map(Money),
-    })
+    }
+}
+
+fn ids(campaigns: &[CampaignId]) -> Vec<Uuid> {
+    campaigns.iter().map(|campaign| campaign.0).collect()
 }
 
 /// A change of what a campaign costs.
@@ -105,31 +137,32 @@ impl CostDelta {
     }
 }
 
-/// Adds a change, in the order of its keys.
-pub async fn apply(connection: &mut Connection, campaign: CampaignId, delta: &CostDelta) -> Result<()> {
-    if delta.0.is_empty() {
+/// Adds changes, in the order of their keys.
+pub async fn apply(connection: &mut Connection, deltas: &BTreeMap<CampaignId, CostDelta>) -> Result<()> {
+    let lines: Vec<_> = deltas
+        .iter()
+        .flat_map(|(campaign, delta)| delta.0.iter().map(move |(key, sum)| (campaign, key, sum)))
+        .collect();
+    if lines.is_empty() {
         return Ok(());
     }
-    let keys: (Vec<_>, Vec<_>) = delta
-        .0
-        .keys()
-        .map(|(category, basis)| (category.as_str(), basis.as_str()))
-        .unzip();
-    let sums: (Vec<i64>, Vec<i64>) = delta.0.values().copied().unzip();
+    macro_rules! column {
+        ($line:pat => $value:expr) => {
+            lines.iter().map(|$line| $value).collect::<Vec<_>>()
+        };
+    }
     sqlx::query(
         "-- costs.apply
          INSERT INTO campaign_costs AS c (campaign, category, basis, messages, micros)
-         SELECT $1, u.category, u.basis, u.messages, u.micros
-         FROM UNNEST($2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS u (category, basis, messages, micros)
-         ORDER BY 2, 3
+         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) ORDER BY 1, 2, 3
          ON CONFLICT (campaign, category, basis)
          DO UPDATE SET messages = c.messages + EXCLUDED.messages, micros = c.micros + EXCLUDED.micros",
     )
-    .bind(campaign.0)
-    .bind(keys.0)
-    .bind(keys.1)
-    .bind(sums.0)
-    .bind(sums.1)
+    .bind(column!((campaign, ..) => campaign.0))
+    .bind(column!((_, (category, _), _) => category.as_str()))
+    .bind(column!((_, (_, basis), _) => basis.as_str()))
+    .bind(column!((.., (messages, _)) => *messages))
+    .bind(column!((.., (_, micros)) => *micros))
     .execute(connection)
     .await?;
     Ok(())
@@ -137,13 +170,34 @@ pub async fn apply(connection: &mut Connection, campaign: CampaignId, delta: &Co
 
 /// What a campaign has cost so far.
 pub async fn total(connection: &mut Connection, campaign: CampaignId) -> Result<Money> {
-    let row = sqlx::query(
-        "-- costs.total\nSELECT coalesce(sum(micros), 0)::bigint FROM campaign_costs WHERE campaign = $1",
+    let totals = totals(connection, &[campaign]).await?;
+    Ok(totals.get(&campaign).copied().unwrap_or_default())
+}
+
+/// What each of these campaigns has cost so far; one that cost nothing yet may be left out.
+pub async fn totals(
+    connection: &mut Connection,
+    campaigns: &[CampaignId],
+) -> Result<BTreeMap<CampaignId, Money>> {
+    if campaigns.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query(
+        "-- costs.totals
+         SELECT campaign, sum(micros)::bigint AS micros FROM campaign_costs
+         WHERE campaign = ANY($1) GROUP BY campaign",
     )
-    .bind(campaign.0)
-    .fetch_one(connection)
+    .bind(ids(campaigns))
+    .fetch_all(connection)
     .await?;
-    Ok(Money(row.try_get(0)?))
+    rows.iter()
+        .map(|row| {
+            Ok((
+                CampaignId(row.try_get("campaign")?),
+                Money(row.try_get("micros")?),
+            ))
+        })
+        .collect()
 }
 
 /// Messages of one category that were counted alike.

@@ -67,59 +67,134 @@ impl CounterDelta {
     }
 }
 
-/// Adds a change. Call it last: the row is what all writers of a campaign queue for.
+/// Adds a change of one campaign, as [`apply_all`] does.
 pub async fn apply(connection: &mut Connection, campaign: CampaignId, delta: &CounterDelta) -> Result<()> {
-    if delta.is_empty() {
+    apply_all(connection, &[(campaign, delta)]).await
+}
+
+/// Adds changes, of each campaign one. Call it last: these rows are what all writers of a campaign queue for.
+///
+/// # Errors
+/// When one of the campaigns has no counters.
+pub async fn apply_all(connection: &mut Connection, deltas: &[(CampaignId, &CounterDelta)]) -> Result<()> {
+    let deltas: BTreeMap<CampaignId, &CounterDelta> = deltas
+        .iter()
+        .copied()
+        .filter(|(_, delta)| !delta.is_empty())
+        .collect();
+    if deltas.is_empty() {
         return Ok(());
     }
-    let row = sqlx::query(
-        "-- counters.lock
-         SELECT skipped_by, failed_by, recent FROM campaign_counters WHERE campaign = $1 FOR UPDATE",
-    )
-    .bind(campaign.0)
-    .fetch_optional(&mut *connection)
-    .await?
-    .ok_or_else(|| StoreError::NotFound {
-        what: "counters of campaign",
-        id: campaign.to_string(),
-    })?;
-    let mut skipped_by: BTreeMap<String, i64> = crate::read::json(&row, "skipped_by")?;
-    for (reason, count) in &delta.skipped_by {
-        *skipped_by.entry(reason.as_str().to_owned()).or_default() += count;
+    let locked = lock(&mut *connection, deltas.keys().copied()).await?;
+    if let Some(missing) = deltas.keys().find(|campaign| !locked.contains_key(campaign)) {
+        return Err(StoreError::NotFound {
+            what: "counters of campaign",
+            id: missing.to_string(),
+        });
     }
-    skipped_by.retain(|_, count| *count != 0);
-    let failed_by = add_failed(crate::read::json(&row, "failed_by")?, &delta.failed_by);
-    let recent = add_recent(crate::read::json(&row, "recent")?, &delta.accepted_in);
-    let change = |state| delta.by_state.get(&state).copied().unwrap_or_default();
-    let (first, last) = delta.accepted_between.unzip();
-    sqlx::query(
-        "-- counters.apply
-         UPDATE campaign_counters SET
-             pending = pending + $2, deferred = deferred + $3, uncertain = uncertain + $4, failed = failed + $5,
-             skipped = skipped + $6, cancelled = cancelled + $7, accepted = accepted + $8, sent = sent + $9,
-             undelivered = undelivered + $10, delivered = delivered + $11, read = read + $12, total = total + $13,
-             skipped_by = $14, recent = $15, failed_by = $18,
-             first_accepted_at = LEAST(first_accepted_at, $16), last_accepted_at = GREATEST(last_accepted_at, $17)
-         WHERE campaign = $1",
+    let changed: Vec<(CampaignId, &CounterDelta, Tallies)> = locked
+        .into_iter()
+        .filter_map(|(campaign, tallies)| {
+            let delta = *deltas.get(&campaign)?;
+            Some((campaign, delta, tallies.plus(delta)))
+        })
+        .collect();
+    write(connection, &changed).await
+}
+
+/// What is counted by more than a column.
+struct Tallies {
+    skipped_by: BTreeMap<String, i64>,
+    failed_by: BTreeMap<String, i64>,
+    recent: Vec<(i64, i64)>,
+}
+
+impl Tallies {
+    fn plus(mut self, delta: &CounterDelta) -> Self {
+        for (reason, count) in &delta.skipped_by {
+            *self.skipped_by.entry(reason.as_str().to_owned()).or_default() += count;
+        }
+        self.skipped_by.retain(|_, count| *count != 0);
+        Self {
+            skipped_by: self.skipped_by,
+            failed_by: add_failed(self.failed_by, &delta.failed_by),
+            recent: add_recent(self.recent, &delta.accepted_in),
+        }
+    }
+}
+
+/// In the order of the campaigns, so that two writers cannot wait for each other.
+async fn lock(
+    connection: &mut Connection,
+    campaigns: impl Iterator<Item = CampaignId>,
+) -> Result<BTreeMap<CampaignId, Tallies>> {
+    let rows = sqlx::query(
+        "-- counters.lock
+         SELECT campaign, skipped_by, failed_by, recent FROM campaign_counters
+         WHERE campaign = ANY($1) ORDER BY campaign FOR UPDATE",
     )
-    .bind(campaign.0)
-    .bind(change(MessageState::Pending))
-    .bind(change(MessageState::Deferred))
-    .bind(change(MessageState::Uncertain))
-    .bind(change(MessageState::Failed))
-    .bind(change(MessageState::Skipped))
-    .bind(change(MessageState::Cancelled))
-    .bind(change(MessageState::Accepted))
-    .bind(change(MessageState::Sent))
-    .bind(change(MessageState::Undelivered))
-    .bind(change(MessageState::Delivered))
-    .bind(change(MessageState::Read))
-    .bind(delta.by_state.values().sum::<i64>())
-    .bind(crate::read::to_json(&skipped_by))
-    .bind(crate::read::to_json(&recent))
+    .bind(campaigns.map(|campaign| campaign.0).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let tallies = Tallies {
+                skipped_by: crate::read::json(row, "skipped_by")?,
+                failed_by: crate::read::json(row, "failed_by")?,
+                recent: crate::read::json(row, "recent")?,
+            };
+            Ok((CampaignId(row.try_get("campaign")?), tallies))
+        })
+        .collect()
+}
+
+async fn write(connection: &mut Connection, changed: &[(CampaignId, &CounterDelta, Tallies)]) -> Result<()> {
+    macro_rules! column {
+        ($change:pat => $value:expr) => {
+            changed.iter().map(|$change| $value).collect::<Vec<_>>()
+        };
+    }
+    let of_state = |state| column!((_, delta, _) => delta.by_state.get(&state).copied().unwrap_or_default());
+    let (first, last): (Vec<_>, Vec<_>) = changed
+        .iter()
+        .map(|(_, delta, _)| delta.accepted_between.unzip())
+        .unzip();
+    sqlx::query(
+        "-- counters.write
+         UPDATE campaign_counters AS c SET
+             pending = c.pending + u.pending, deferred = c.deferred + u.deferred,
+             uncertain = c.uncertain + u.uncertain, failed = c.failed + u.failed, skipped = c.skipped + u.skipped,
+             cancelled = c.cancelled + u.cancelled, accepted = c.accepted + u.accepted, sent = c.sent + u.sent,
+             undelivered = c.undelivered + u.undelivered, delivered = c.delivered + u.delivered,
+             read = c.read + u.read, total = c.total + u.total,
+             skipped_by = u.skipped_by, failed_by = u.failed_by, recent = u.recent,
+             first_accepted_at = LEAST(c.first_accepted_at, u.first_accepted_at),
+             last_accepted_at = GREATEST(c.last_accepted_at, u.last_accepted_at)
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::jsonb[],
+                 $15::jsonb[], $16::jsonb[], $17::timestamptz[], $18::timestamptz[])
+             AS u (campaign, pending, deferred, uncertain, failed, skipped, cancelled, accepted, sent, undelivered,
+                 delivered, read, total, skipped_by, failed_by, recent, first_accepted_at, last_accepted_at)
+         WHERE c.campaign = u.campaign",
+    )
+    .bind(column!((campaign, ..) => campaign.0))
+    .bind(of_state(MessageState::Pending))
+    .bind(of_state(MessageState::Deferred))
+    .bind(of_state(MessageState::Uncertain))
+    .bind(of_state(MessageState::Failed))
+    .bind(of_state(MessageState::Skipped))
+    .bind(of_state(MessageState::Cancelled))
+    .bind(of_state(MessageState::Accepted))
+    .bind(of_state(MessageState::Sent))
+    .bind(of_state(MessageState::Undelivered))
+    .bind(of_state(MessageState::Delivered))
+    .bind(of_state(MessageState::Read))
+    .bind(column!((_, delta, _) => delta.by_state.values().sum::<i64>()))
+    .bind(column!((.., tallies) => crate::read::to_json(&tallies.skipped_by)))
+    .bind(column!((.., tallies) => crate::read::to_json(&tallies.failed_by)))
+    .bind(column!((.., tallies) => crate::read::to_json(&tallies.recent)))
     .bind(first)
     .bind(last)
-    .bind(crate::read::to_json(&failed_by))
     .execute(connection)
     .await?;
     Ok(())

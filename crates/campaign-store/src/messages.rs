@@ -11,14 +11,20 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 /// Campaigns in which it is looked who has a number.
 const RECENT_CAMPAIGNS: i64 = 20;
 
+/// A message, by its place in its campaign.
+pub type Position = (CampaignId, i64);
+
 /// A row, locked.
 #[derive(Debug, Clone)]
 pub struct LockedRow {
-    /// Its position.
+    /// Whose.
+    pub campaign: CampaignId,
+    /// Which of it.
     pub seq: Seq,
     /// The ERP's id of the customer.
     pub customer_id: String,
@@ -28,6 +34,13 @@ pub struct LockedRow {
     pub row: MessageRow,
     /// What it is counted with; none until it was accepted.
     pub charge: Option<Charge>,
+}
+
+impl LockedRow {
+    /// Where it is.
+    pub const fn position(&self) -> Position {
+        (self.campaign, self.seq.0)
+    }
 }
 
 /// A row to be fed.
@@ -43,14 +56,15 @@ pub struct FeedRow {
     pub suppressed: bool,
 }
 
-/// Locks rows, in the order of `seqs`, which is ascending, so that two writers cannot wait for each other.
+/// Locks rows of a campaign, in the order of `seqs`, which is ascending, so that two writers cannot wait for each
+/// other.
 ///
 /// Each is looked up by itself: a join is planned by what was known of the campaign when it was last analysed.
 pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> Result<Vec<LockedRow>> {
     let rows = sqlx::query(
         "-- messages.lock
          SELECT m.* FROM UNNEST($2::bigint[]) AS u (seq) CROSS JOIN LATERAL (
-             SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+             SELECT campaign, seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
                  settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
              FROM messages WHERE campaign = $1 AND seq = u.seq FOR UPDATE) AS m",
     )
@@ -59,6 +73,40 @@ pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64
     .fetch_all(connection)
     .await?;
     rows.iter().map(read_locked).collect()
+}
+
+/// As [`lock`], rows of any campaigns, in the order of `positions`, which is ascending. They come in this order; those
+/// that do not exist are left out.
+///
+/// The partition of each is found while it runs, which a campaign alone need not pay for. Older ones than the first
+/// campaign's are not even planned for. An upper bound as well would leave none but the right ones, but the planner
+/// takes a range for one row, and then any index of the campaign for as good as the key.
+pub async fn lock_all(connection: &mut Connection, positions: &[Position]) -> Result<Vec<LockedRow>> {
+    let (Some((first, _)), Some((last, _))) = (positions.first(), positions.last()) else {
+        return Ok(Vec::new());
+    };
+    let (campaigns, seqs) = columns(positions);
+    if first == last {
+        return lock(connection, *first, &seqs).await;
+    }
+    let rows = sqlx::query(
+        "-- messages.lock_all
+         SELECT m.* FROM UNNEST($1::uuid[], $2::bigint[]) AS u (campaign, seq) CROSS JOIN LATERAL (
+             SELECT campaign, seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+                 settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
+             FROM messages WHERE campaign = u.campaign AND seq = u.seq AND campaign >= $3 FOR UPDATE) AS m",
+    )
+    .bind(campaigns)
+    .bind(seqs)
+    .bind(first.0)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_locked).collect()
+}
+
+/// Positions as two columns.
+pub(crate) fn columns(positions: &[Position]) -> (Vec<Uuid>, Vec<i64>) {
+    positions.iter().map(|(campaign, seq)| (campaign.0, *seq)).unzip()
 }
 
 /// Locks the next `limit` rows behind `after` that are pending or deferred.
@@ -70,7 +118,7 @@ pub async fn lock_unsettled(
 ) -> Result<Vec<LockedRow>> {
     let rows = sqlx::query(
         "-- messages.lock_unsettled
-         SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+         SELECT campaign, seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
              settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
          FROM messages
          WHERE campaign = $1 AND seq > $2 AND state IN ('pending', 'deferred') ORDER BY seq LIMIT $3 FOR UPDATE",
@@ -93,7 +141,7 @@ pub async fn lock_fed_pending(
 ) -> Result<Vec<LockedRow>> {
     let rows = sqlx::query(
         "-- messages.lock_fed_pending
-         SELECT seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
+         SELECT campaign, seq, customer_id, state::text, generation, attempts, wamid, wa_id, error_code, error_text,
              settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
          FROM messages AS m
          WHERE campaign = $1 AND seq <= $2 AND state = 'pending'
@@ -112,6 +160,7 @@ pub async fn lock_fed_pending(
 
 fn read_locked(row: &PgRow) -> Result<LockedRow> {
     Ok(LockedRow {
+        campaign: CampaignId(row.try_get("campaign")?),
         seq: Seq(row.try_get("seq")?),
         customer_id: row.try_get("customer_id")?,
         phone: row.try_get("phone")?,
@@ -144,11 +193,11 @@ fn read_charge(row: &PgRow) -> Result<Option<Charge>> {
     }))
 }
 
-/// Writes locked rows back.
+/// Writes locked rows back, of any campaigns.
 ///
 /// All of them are there, so nothing is inserted: what conflicts is found by the key, while an `UPDATE` would join, and
 /// be planned by what was known of the campaign when it was last analysed.
-pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[LockedRow]) -> Result<()> {
+pub async fn update(connection: &mut Connection, rows: &[LockedRow]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -161,12 +210,12 @@ pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[L
         "-- messages.update
          INSERT INTO messages (campaign, seq, customer_id, variables, state, generation, attempts, wamid, wa_id, error_code,
              error_text, settled_at, accepted_at, sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros)
-         SELECT $1, seq, '', '{}', state::message_state, generation, attempts, wamid, wa_id, error_code, error_text,
+         SELECT campaign, seq, '', '{}', state::message_state, generation, attempts, wamid, wa_id, error_code, error_text,
              settled_at, accepted_at, sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros
-         FROM UNNEST($2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[],
-                 $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::text[],
+                 $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
                  $14::timestamptz[], $15::text[], $16::text[], $17::bigint[])
-             AS u (seq, state, generation, attempts, wamid, wa_id, error_code, error_text, settled_at, accepted_at,
+             AS u (campaign, seq, state, generation, attempts, wamid, wa_id, error_code, error_text, settled_at, accepted_at,
                  sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros)
          ON CONFLICT (campaign, seq) DO UPDATE SET
              state = EXCLUDED.state, generation = EXCLUDED.generation, attempts = EXCLUDED.attempts,
@@ -176,7 +225,7 @@ pub async fn update(connection: &mut Connection, campaign: CampaignId, rows: &[L
              cost_category = EXCLUDED.cost_category, cost_basis = EXCLUDED.cost_basis,
              cost_micros = EXCLUDED.cost_micros",
     )
-    .bind(campaign.0)
+    .bind(column!(locked => locked.campaign.0))
     .bind(column!(locked => locked.seq.0))
     .bind(column!(locked => locked.row.state.as_str()))
     .bind(column!(locked => locked.row.generation.0))
@@ -279,23 +328,6 @@ pub async fn next_to_feed(
             })
         })
         .collect()
-}
-
-/// The numbers of messages.
-pub async fn phones_of(
-    connection: &mut Connection,
-    campaign: CampaignId,
-    seqs: &[Seq],
-) -> Result<Vec<CanonicalPhone>> {
-    let rows = sqlx::query(
-        "-- messages.phones_of
-         SELECT phone FROM messages WHERE campaign = $1 AND seq = ANY($2) AND phone IS NOT NULL",
-    )
-    .bind(campaign.0)
-    .bind(seqs.iter().map(|seq| seq.0).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(|row| read::text(row, "phone")).collect()
 }
 
 /// Who has these numbers: the ERP's customers to whom the newest campaigns were addressed.

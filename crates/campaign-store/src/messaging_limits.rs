@@ -8,14 +8,13 @@
 //! Grants lock the portfolio's row first and people in the order of their phones; the ledger locks people only, in the
 //! same order. What is removed skips what another holds.
 
+use crate::messages::{Position, columns};
 use crate::{Connection, Result};
-use campaign_core::ids::CampaignId;
 use campaign_core::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use std::collections::HashSet;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Most people that one grant lets out of the window.
 const FORGET_MAX: i64 = 10_000;
@@ -32,9 +31,6 @@ pub struct Grant {
     /// When there will be room, as far as known, if not everything was granted.
     pub next_room_at: Option<DateTime<Utc>>,
 }
-
-/// A message, by its position in its campaign.
-pub type Position = (CampaignId, i64);
 
 struct Locked {
     limit: Option<i64>,
@@ -344,10 +340,6 @@ pub async fn unsent(connection: &mut Connection, messages: &[Position], window: 
     .execute(connection)
     .await?;
     Ok(())
-}
-
-fn columns(messages: &[Position]) -> (Vec<Uuid>, Vec<i64>) {
-    messages.iter().map(|(campaign, seq)| (campaign.0, *seq)).unzip()
 }
 
 fn texts(phones: &[CanonicalPhone]) -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use crate::counters::CounterDelta;
 use crate::dispatches::{self, Pass};
-use crate::messages::{self, LockedRow};
+use crate::messages::{self, LockedRow, Position};
 use crate::{Connection, Result, counters, messaging_limits};
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_core::message::MessageState;
@@ -36,7 +36,9 @@ impl Why {
 /// A row that may go again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Again {
-    /// Which.
+    /// Whose.
+    pub campaign: CampaignId,
+    /// Which of it.
     pub seq: Seq,
     /// Not before this time.
     pub due: DateTime<Utc>,
@@ -44,18 +46,18 @@ pub struct Again {
     pub why: Why,
 }
 
-/// Notes rows that may go again, outside any round. A later note replaces an earlier one.
-pub async fn note(connection: &mut Connection, campaign: CampaignId, rows: &[Again]) -> Result<()> {
+/// Notes rows that may go again, of any campaigns, outside any round. A later note replaces an earlier one.
+pub async fn note(connection: &mut Connection, rows: &[Again]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "-- rounds.note
          INSERT INTO again (campaign, seq, due, why)
-         SELECT $1, * FROM UNNEST($2::bigint[], $3::timestamptz[], $4::text[]) ORDER BY 2
+         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[]) ORDER BY 1, 2
          ON CONFLICT (campaign, seq) DO UPDATE SET due = EXCLUDED.due, why = EXCLUDED.why, round = NULL",
     )
-    .bind(campaign.0)
+    .bind(rows.iter().map(|row| row.campaign.0).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.seq.0).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.due).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.why.as_str()).collect::<Vec<_>>())
@@ -64,16 +66,21 @@ pub async fn note(connection: &mut Connection, campaign: CampaignId, rows: &[Aga
     Ok(())
 }
 
-/// Forgets rows: they are final.
-pub async fn forget(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> Result<()> {
-    if seqs.is_empty() {
+/// Forgets rows, of any campaigns: they are final.
+pub async fn forget(connection: &mut Connection, rows: &[Position]) -> Result<()> {
+    if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query("-- rounds.forget\nDELETE FROM again WHERE campaign = $1 AND seq = ANY($2)")
-        .bind(campaign.0)
-        .bind(seqs)
-        .execute(connection)
-        .await?;
+    let (campaigns, seqs) = messages::columns(rows);
+    sqlx::query(
+        "-- rounds.forget
+         DELETE FROM again AS a USING UNNEST($1::uuid[], $2::bigint[]) AS u (campaign, seq)
+         WHERE a.campaign = u.campaign AND a.seq = u.seq",
+    )
+    .bind(campaigns)
+    .bind(seqs)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -191,18 +198,19 @@ pub async fn mark_uncertain(
         locked.row.error_code = Some("lost".to_owned());
         locked.row.error_text = Some("it was in the lane when its outcome was lost".to_owned());
     }
-    messages::update(&mut *connection, campaign, &rows).await?;
+    messages::update(&mut *connection, &rows).await?;
     let again: Vec<_> = rows
         .iter()
         .map(|locked| Again {
+            campaign,
             seq: locked.seq,
             due: grace_over,
             why: Why::Uncertain,
         })
         .collect();
-    note(&mut *connection, campaign, &again).await?;
+    note(&mut *connection, &again).await?;
     counters::apply(&mut *connection, campaign, &delta).await?;
-    let maybe_sent: Vec<_> = rows.iter().map(|locked| (campaign, locked.seq.0)).collect();
+    let maybe_sent: Vec<_> = rows.iter().map(LockedRow::position).collect();
     messaging_limits::accepted(connection, &maybe_sent).await?;
     Ok(rows.len())
 }
@@ -247,9 +255,10 @@ pub async fn open_next(
     let mut rows = messages::lock(&mut *connection, campaign, &seqs).await?;
     rows.retain(|locked| locked.row.state.may_reopen());
     let reopened: Vec<i64> = rows.iter().map(|locked| locked.seq.0).collect();
-    let settled: Vec<i64> = seqs
+    let settled: Vec<Position> = seqs
         .into_iter()
         .filter(|seq| reopened.binary_search(seq).is_err())
+        .map(|seq| (campaign, seq))
         .collect();
     sqlx::query("-- rounds.enter\nUPDATE again SET round = $3 WHERE campaign = $1 AND seq = ANY($2)")
         .bind(campaign.0)
@@ -257,7 +266,7 @@ pub async fn open_next(
         .bind(next.0)
         .execute(&mut *connection)
         .await?;
-    forget(&mut *connection, campaign, &settled).await?;
+    forget(&mut *connection, &settled).await?;
     if rows.is_empty() {
         return Ok(0);
     }
@@ -269,7 +278,7 @@ pub async fn open_next(
         locked.row.settled_at = None;
         messages::count_change(&mut delta, &before, &locked.row);
     }
-    messages::update(&mut *connection, campaign, &rows).await?;
+    messages::update(&mut *connection, &rows).await?;
     dispatches::begin_round(&mut *connection, campaign, next, Pass::Again, Seq(0)).await?;
     counters::apply(connection, campaign, &delta).await?;
     Ok(rows.len())
@@ -319,7 +328,7 @@ pub async fn rebuild(
     for locked in &mut unsent {
         locked.row.generation = next;
     }
-    messages::update(&mut *connection, campaign, &unsent).await?;
+    messages::update(&mut *connection, &unsent).await?;
     let resume_after = unsent.first().map_or(fed_up_to, |locked| Seq(locked.seq.0 - 1));
     sqlx::query("-- rounds.carry_over\nUPDATE again SET round = $3 WHERE campaign = $1 AND round = $2")
         .bind(campaign.0)

@@ -1,15 +1,17 @@
 //! What a batch costs does not depend on how large its campaign is, nor on what Postgres knows of it.
 
 use crate::fixture::store;
+use crate::statements::prepared;
 use campaign_core::ids::{CampaignId, Seq};
 use campaign_core::message::MessageState;
 use campaign_core::phone::CanonicalPhone;
 use campaign_store::audience::{self, AudienceRow};
-use campaign_store::messages::LockedRow;
+use campaign_store::messages::{LockedRow, Position};
 use campaign_store::{Connection, Transaction, commit, ensure_partitions, messages};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use sqlx::Executor;
-use uuid::Uuid;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::{NoContext, Timestamp, Uuid};
 
 const ROWS: i64 = 5_000;
 /// Rows of a batch, in the middle of the campaign.
@@ -40,9 +42,7 @@ async fn a_batch_reads_its_own_rows_whatever_postgres_knows_of_the_campaign() {
     assert_eq!(rows.iter().map(|row| row.seq.0).collect::<Vec<_>>(), seqs);
     let locking = reads(&mut transaction).await;
     rows.iter_mut().for_each(accept);
-    messages::update(&mut transaction, campaign, &rows)
-        .await
-        .expect("written");
+    messages::update(&mut transaction, &rows).await.expect("written");
     let updating = reads(&mut transaction).await - locking;
     let customers: Vec<String> = seqs.iter().map(|seq| customer(*seq)).collect();
     let phones: Vec<CanonicalPhone> = seqs.iter().map(|seq| phone(*seq)).collect();
@@ -82,9 +82,7 @@ async fn accepted_messages_change_no_index() {
         .await
         .expect("locked");
     rows.iter_mut().for_each(accept);
-    messages::update(&mut transaction, campaign, &rows)
-        .await
-        .expect("written");
+    messages::update(&mut transaction, &rows).await.expect("written");
     let (updated, hot): (i64, i64) = sqlx::query_as(
         "SELECT sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint FROM pg_stat_xact_user_tables
          WHERE relname LIKE 'messages%'",
@@ -97,6 +95,127 @@ async fn accepted_messages_change_no_index() {
         hot * 100 >= updated * 99,
         "{hot} of {updated} stayed on their page"
     );
+}
+
+/// A batch of campaigns of two months reads their rows only, and no other month is looked into.
+#[tokio::test]
+async fn a_batch_of_several_campaigns_reads_its_own_rows() {
+    let store = store().await;
+    let mut connection = store.connection().await.expect("a connection");
+    ensure_partitions(&mut connection).await.expect("partitions");
+    let campaigns = in_two_of_three_months(&mut connection).await;
+    let mut wanted: Vec<Position> = campaigns
+        .iter()
+        .flat_map(|id| BATCH.map(|seq| (*id, seq)))
+        .collect();
+    let of_all = wanted.clone();
+    wanted.push((campaigns[2], ROWS + 1));
+    let most = READS_MAX * of_all.len() as i64;
+    // Often enough for a plan that serves any parameters.
+    for _ in 0..10 {
+        let mut transaction = store.begin().await.expect("a transaction");
+        // Postgres counts on from the transactions before.
+        let (read_before, scans_before) = (reads(&mut transaction).await, scans(&mut transaction).await);
+        let mut rows = messages::lock_all(&mut transaction, &wanted)
+            .await
+            .expect("locked");
+        let locked: Vec<Position> = rows.iter().map(LockedRow::position).collect();
+        assert_eq!(locked, of_all, "in order, and without the one that is not there");
+        let locking = reads(&mut transaction).await - read_before;
+        rows.iter_mut().for_each(accept);
+        messages::update(&mut transaction, &rows).await.expect("written");
+        let updating = reads(&mut transaction).await - read_before - locking;
+        assert!(
+            locking <= most && updating <= most,
+            "{locking} and {updating} rows were read for {}",
+            of_all.len()
+        );
+        let mut scanned = scans(&mut transaction).await;
+        scanned.retain(|table, times| scans_before.get(table) != Some(times));
+        let scanned: BTreeSet<String> = scanned.into_keys().collect();
+        assert_eq!(scanned, partitions_of(&mut transaction, &campaigns).await);
+        // Older versions would be read again.
+        transaction.rollback().await.expect("rolled back");
+        run(&mut connection, "VACUUM messages".to_owned()).await;
+    }
+}
+
+/// Months before the batch's first campaign are not even part of the plan, of which there are as many as rows are kept
+/// for; and rows are found by their key, whichever index seems to be as good.
+#[tokio::test]
+async fn locking_a_batch_is_planned_by_key_and_for_no_older_month() {
+    let store = store().await;
+    let mut connection = store.connection().await.expect("a connection");
+    ensure_partitions(&mut connection).await.expect("partitions");
+    let [this_month, _, next_month] = in_two_of_three_months(&mut connection).await;
+    let later = campaign_in(62);
+    let statement = prepared()
+        .into_iter()
+        .find(|statement| statement.name == "messages.lock_all");
+    let sql = statement.expect("it is in the sources").sql;
+    run(&mut connection, format!("PREPARE lock_all AS\n{sql}")).await;
+    let older = partitions_of(&mut connection, &[this_month]).await;
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        run(&mut connection, format!("SET plan_cache_mode = {mode}")).await;
+        let explain = format!(
+            "EXPLAIN EXECUTE lock_all (ARRAY['{next_month}', '{later}']::uuid[], ARRAY[1, 1], '{next_month}')"
+        );
+        let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+            .fetch_all(&mut *connection)
+            .await
+            .expect("a plan");
+        let plan = plan.join("\n");
+        assert!(older.iter().all(|table| !plan.contains(table)), "{mode}: {plan}");
+        for table in partitions_of(&mut connection, &[next_month]).await {
+            assert!(plan.contains(&format!("using {table}_pkey")), "{mode}: {plan}");
+        }
+    }
+}
+
+/// Two campaigns of this month and one of the next, in their order. Another is of the month after.
+async fn in_two_of_three_months(connection: &mut Connection) -> [CampaignId; 3] {
+    let mut campaigns = [campaign_in(0), campaign_in(31), campaign_in(0)];
+    for campaign in campaigns.into_iter().chain([campaign_in(62)]) {
+        insert(connection, campaign).await;
+    }
+    run(connection, "ANALYZE messages".to_owned()).await;
+    campaigns.sort_unstable();
+    campaigns
+}
+
+/// An id of some days from now.
+fn campaign_in(days: i64) -> CampaignId {
+    let seconds = (Utc::now() + TimeDelta::days(days)).timestamp();
+    let seconds = u64::try_from(seconds).expect("after 1970");
+    CampaignId(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)))
+}
+
+async fn run(connection: &mut Connection, sql: String) {
+    let done = connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await;
+    done.expect("it is run");
+}
+
+/// The partitions that have rows of these campaigns.
+async fn partitions_of(connection: &mut Connection, campaigns: &[CampaignId]) -> BTreeSet<String> {
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT tableoid::regclass::text FROM messages WHERE campaign = ANY($1)")
+            .bind(campaigns.iter().map(|campaign| campaign.0).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await
+            .expect("names");
+    names.into_iter().collect()
+}
+
+/// How often each partition was looked into.
+async fn scans(transaction: &mut Transaction) -> BTreeMap<String, i64> {
+    let scans: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT relname::text, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables
+         WHERE relname LIKE 'messages%'",
+    )
+    .fetch_all(&mut **transaction)
+    .await
+    .expect("statistics");
+    scans.into_iter().filter(|(_, times)| *times > 0).collect()
 }
 
 /// As long as what WhatsApp answers.

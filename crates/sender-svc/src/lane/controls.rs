@@ -8,6 +8,7 @@ use campaign_core::ids::{CampaignId, Seq};
 use campaign_core::message::MessageState;
 use campaign_store::counters::CounterDelta;
 use campaign_store::dispatches::{self, Work};
+use campaign_store::messages::{LockedRow, Position};
 use campaign_store::{StoreError, campaigns, commit, counters, messages, messaging_limits};
 use campaign_streams::lane::LaneControls;
 use chrono::{DateTime, Utc};
@@ -135,12 +136,11 @@ async fn cancel_some(
         locked.row.settled_at = Some(now);
         locked.row.error_code = Some(code.to_owned());
     }
-    messages::update(&mut transaction, campaign, &rows).await?;
-    let seqs: Vec<i64> = rows.iter().map(|locked| locked.seq.0).collect();
-    campaign_store::rounds::forget(&mut transaction, campaign, &seqs).await?;
+    messages::update(&mut transaction, &rows).await?;
+    let unsent: Vec<Position> = rows.iter().map(LockedRow::position).collect();
+    campaign_store::rounds::forget(&mut transaction, &unsent).await?;
     counters::apply(&mut transaction, campaign, &delta).await?;
     if keeper.lane.limited_portfolio().is_some() {
-        let unsent: Vec<_> = seqs.into_iter().map(|seq| (campaign, seq)).collect();
         let window = keeper.lane.sender.messaging_limit_window;
         messaging_limits::unsent(&mut transaction, &unsent, window).await?;
     }

@@ -182,7 +182,7 @@ async fn skip(lane: &Lane, campaign: CampaignId, rows: &[FeedRow]) -> Result<(),
         locked.row.error_code = Some(SkipReason::OptedOut.as_str().to_owned());
         messages::count_change(&mut delta, &before, &locked.row);
     }
-    messages::update(&mut transaction, campaign, &locked).await?;
+    messages::update(&mut transaction, &locked).await?;
     counters::apply(&mut transaction, campaign, &delta).await?;
     commit(transaction).await?;
     Ok(())

@@ -193,12 +193,13 @@ async fn apply_request(
                 let again: Vec<_> = batch
                     .iter()
                     .map(|&seq| Again {
+                        campaign: request.campaign,
                         seq,
                         due: Utc::now(),
                         why: Why::Asked,
                     })
                     .collect();
-                rows::note(&mut *connection, request.campaign, &again).await?;
+                rows::note(&mut *connection, &again).await?;
             }
             Some(wanted) => write_off(&mut *connection, request, batch, wanted).await?,
         }
@@ -232,6 +233,7 @@ async fn write_off(
 ) -> Result<(), LaneError> {
     let seqs: Vec<i64> = batch.iter().map(|seq| seq.0).collect();
     let mut locked = messages::lock(&mut *connection, request.campaign, &seqs).await?;
+    let settled: Vec<_> = seqs.iter().map(|seq| (request.campaign, *seq)).collect();
     locked.retain(|locked| locked.row.state == MessageState::Uncertain);
     let mut delta = CounterDelta::default();
     for locked in &mut locked {
@@ -242,8 +244,8 @@ async fn write_off(
         locked.row.error_text = Some(format!("counted as failed by {}", request.requested_by));
         messages::count_change(&mut delta, &before, &locked.row);
     }
-    messages::update(&mut *connection, request.campaign, &locked).await?;
-    rows::forget(&mut *connection, request.campaign, &seqs).await?;
+    messages::update(&mut *connection, &locked).await?;
+    rows::forget(&mut *connection, &settled).await?;
     counters::apply(connection, request.campaign, &delta).await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use testkit::wait_for;
 use uuid::Uuid;
 
 impl Stage {
-    async fn price(&self, price: &str) {
+    pub(crate) async fn price(&self, price: &str) {
         let list =
             json!({"currency": "USD", "prices": [{"country": "*", "category": "UTILITY", "price": price}]});
         let mut connection = self.store.connection().await.expect("Postgres answers");
@@ -28,12 +28,12 @@ impl Stage {
             .expect("written");
     }
 
-    async fn budget(&self, id: CampaignId, budget: Option<Money>) {
+    pub(crate) async fn budget(&self, id: CampaignId, budget: Option<Money>) {
         let mut connection = self.store.connection().await.expect("Postgres answers");
         costs::set_budget(&mut connection, id, budget).await.expect("set");
     }
 
-    async fn cost(&self, id: CampaignId) -> Vec<CostLine> {
+    pub(crate) async fn cost(&self, id: CampaignId) -> Vec<CostLine> {
         let mut connection = self.store.connection().await.expect("Postgres answers");
         costs::lines(&mut connection, id).await.expect("lines")
     }

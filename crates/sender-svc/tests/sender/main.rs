@@ -6,6 +6,7 @@ mod stage;
 mod troubles;
 
 mod audience;
+mod batches;
 mod breaker;
 mod cost;
 mod decisions;
