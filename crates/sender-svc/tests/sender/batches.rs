@@ -81,8 +81,11 @@ impl Stage {
         drop(told);
         let mut connection = self.store.connection().await.expect("Postgres answers");
         let rows = reports::recipients(&mut connection, id, None, Seq(0), 1_000).await;
+        let mut rows = rows.expect("recipients");
+        // The others were skipped when they were written, each at its time.
+        rows.retain(|row| row.phone.is_some());
         Left {
-            rows: rows.expect("recipients"),
+            rows,
             progress,
             cost,
             waits: rounds::any_waiting(&mut connection, id).await.expect("read"),
@@ -203,7 +206,7 @@ fn last_outcomes(campaign: CampaignId, seqs: &[Seq], at: DateTime<Utc>) -> Vec<O
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_of_several_campaigns_does_what_each_alone_would() {
-    let stage = Stage::start(60).await;
+    let stage = Stage::start(20).await;
     stage.price("0.01").await;
     ensure_partitions(&mut stage.store.connection().await.expect("Postgres answers"))
         .await
