@@ -49,12 +49,12 @@ fn found(surveyed: &Surveyed) -> &Survey {
 #[tokio::test]
 async fn each_campaign_is_answered_for_by_itself() {
     let ground = Ground::new().await;
-    let (first, lost) = (ground.open_with(1, 3).await, ground.open_with(1, 1).await);
-    let (broken, last) = (ground.open_with(1, 1).await, ground.open_with(1, 5).await);
+    let (healthy, lost) = (ground.open_with(1, 3).await, ground.open_with(1, 1).await);
+    let (broken, behind) = (ground.open_with(1, 1).await, ground.open_with(1, 5).await);
     ground.lose_stream(lost).await;
     let () = raw(&ground.redis, &["SET", &ground.keys.alarms(broken), "no set"]).await;
 
-    let surveyed = ground.survey_all(&[first, lost, broken, last], NEVER).await;
+    let surveyed = ground.survey_all(&[healthy, lost, broken, behind], NEVER).await;
     assert_eq!(surveyed.len(), 4);
     assert_eq!(found(&surveyed[0]).outstanding, 3);
     assert_eq!(surveyed[1], Surveyed::Missing);

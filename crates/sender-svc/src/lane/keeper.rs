@@ -164,7 +164,7 @@ impl<'a> Keeper<'a> {
             store.in_time(controls::follow(self, work)).await?;
         }
         self.survey(&work).await?;
-        store.in_time(self.keep_house(&current)).await?;
+        store.in_time(self.keep_house(&work, &current)).await?;
         let mut progress = Progress::None;
         for work in &work {
             if self
@@ -354,7 +354,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    async fn keep_house(&mut self, current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
+    async fn keep_house(&mut self, work: &[Work], current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
         if self
             .housekeeping_at
             .is_some_and(|at| at.elapsed() < HOUSEKEEPING_EVERY)
@@ -364,7 +364,10 @@ impl<'a> Keeper<'a> {
         self.housekeeping_at = Some(Instant::now());
         self.silent.refuse(self.lane).await?;
         self.drop_leftovers(current).await?;
-        self.trim_optouts().await
+        if self.looked_at_all(work) {
+            self.trim_optouts().await?;
+        }
+        Ok(())
     }
 
     /// A campaign is finished in Postgres first; an owner that dies then leaves its keys behind.
@@ -377,14 +380,14 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Opt-outs older than every message in the lane were honoured when those were fed.
+    /// Opt-outs older than every message in the lane were honoured when those were fed. To be called after a look at
+    /// every campaign: what lies in the lane of one that was not looked at may be older than all others.
     async fn trim_optouts(&self) -> Result<(), LaneError> {
-        let surveyed: Option<Vec<&Survey>> = self.open.values().map(|open| open.survey.as_ref()).collect();
-        let Some(surveyed) = surveyed else { return Ok(()) };
         let kept_anyway = Utc::now() - feed::OPTOUTS_KEPT;
-        let oldest = surveyed
-            .iter()
-            .filter_map(|survey| survey.oldest_fed_ms)
+        let oldest = self
+            .open
+            .values()
+            .filter_map(|open| open.survey.as_ref()?.oldest_fed_ms)
             .filter_map(DateTime::from_timestamp_millis)
             .map(|fed| fed - feed::OPTOUTS_KEPT)
             .min();

@@ -66,3 +66,35 @@ async fn a_campaign_whose_keys_are_broken_keeps_no_other_up() {
     let repaired = stage.finished(broken).await;
     assert_eq!(repaired.count(MessageState::Uncertain), 0);
 }
+
+/// An opt-out is kept while a message lies in the lane that was fed before it, also by an owner that has only begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_owner_forgets_no_opt_out_of_what_lies_in_the_lane() {
+    let mut stage = Stage::start(1).await;
+    let id = stage.send(|_| {}).await;
+    stage.all_fed(id).await;
+    let keys = stage.streams.keys().lane(&lane());
+    let (messages, optouts) = (keys.messages(id), keys.optouts());
+    // As if it had been fed an hour ago, and its recipient had opted out half an hour later.
+    let now = chrono::Utc::now().timestamp_millis();
+    let (fed, opted_out) = ((now - 3_600_000).to_string(), (now - 1_800_000).to_string());
+    let phone = "+5511980000001";
+    stage.senders.remove(0).stop().await;
+    let _: u64 = stage.redis.run(&["XTRIM", &messages, "MAXLEN", "0"]).await;
+    let _: String = stage
+        .redis
+        .run(&[
+            "XADD", &messages, "1-2", "p", phone, "v", "[]", "f", &fed, "t", "",
+        ])
+        .await;
+    let _: u64 = stage.redis.run(&["ZADD", &optouts, &opted_out, phone]).await;
+
+    let before = stage.scripts().await;
+    stage.add_sender().await;
+    wait_for(SOON, "the new owner to walk", async || {
+        (stage.scripts().await > before + 20).then_some(())
+    })
+    .await;
+    let kept: u64 = stage.redis.run(&["ZCARD", &optouts]).await;
+    assert_eq!(kept, 1);
+}
