@@ -1,5 +1,6 @@
 //! Dispatches: how far each campaign's audience, feeding and rounds are.
 
+use crate::lanes::{self, Lease};
 use crate::{Connection, Result, read};
 use campaign_core::campaign::{CampaignStatus, OnUncertain, Priority};
 use campaign_core::ids::{CampaignId, Generation, LaneId, Seq};
@@ -123,24 +124,17 @@ pub async fn create(
     Ok(())
 }
 
-/// Started campaigns of a lane that nobody keeps a ledger for yet.
-pub async fn missing(connection: &mut Connection, lane: &LaneId) -> Result<Vec<CampaignId>> {
-    let rows = sqlx::query(
-        "-- dispatches.missing
-         SELECT id FROM campaigns
-         WHERE phone_number_id = $1 AND status = 'SENDING' AND finished_at IS NULL
-             AND NOT EXISTS (SELECT 1 FROM dispatches WHERE campaign = id)",
-    )
-    .bind(lane.as_str())
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| Ok(CampaignId(row.try_get("id")?)))
-        .collect()
+/// What there is to do in a lane.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaneWork {
+    /// The unfinished campaigns, and finished ones about which something was asked.
+    pub campaigns: Vec<Work>,
+    /// Started campaigns that nobody keeps a ledger for yet.
+    pub missing: Vec<CampaignId>,
 }
 
-/// The unfinished campaigns of a lane, and finished ones about which something was asked. Holds whose time is over no longer count.
-pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work>> {
+/// What there is to do in a lane. Holds whose time is over no longer count.
+pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<LaneWork> {
     let rows = sqlx::query(
         "-- dispatches.work
          SELECT campaigns.id, campaigns.status::text, priority::text, expires_at, on_uncertain::text, control_version,
@@ -153,22 +147,31 @@ pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<Vec<Work
              EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL)
                  AS requests_waiting,
              (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again, finished_at IS NOT NULL AS finished,
-             erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace, pending, deferred
+             dispatches.campaign IS NULL AS missing, erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace, pending, deferred
          FROM campaigns
-         JOIN dispatches ON dispatches.campaign = campaigns.id
-         JOIN campaign_counters ON campaign_counters.campaign = campaigns.id
+         LEFT JOIN dispatches ON dispatches.campaign = campaigns.id
+         LEFT JOIN campaign_counters ON campaign_counters.campaign = dispatches.campaign
          WHERE campaigns.id IN (
              SELECT id FROM campaigns WHERE phone_number_id = $1 AND finished_at IS NULL
                  AND status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
              UNION
              SELECT r.campaign FROM requests AS r JOIN campaigns AS c ON c.id = r.campaign
              WHERE r.applied_at IS NULL AND c.phone_number_id = $1)
+             AND (dispatches.campaign IS NOT NULL OR campaigns.status = 'SENDING' AND finished_at IS NULL)
          ORDER BY campaigns.id",
     )
     .bind(lane.as_str())
     .fetch_all(connection)
     .await?;
-    rows.iter().map(read_work).collect()
+    let mut work = LaneWork::default();
+    for row in &rows {
+        if row.try_get("missing")? {
+            work.missing.push(CampaignId(row.try_get("id")?));
+        } else {
+            work.campaigns.push(read_work(row)?);
+        }
+    }
+    Ok(work)
 }
 
 fn read_work(row: &PgRow) -> Result<Work> {
@@ -252,23 +255,40 @@ pub async fn save_audience(
     Ok(())
 }
 
-/// Records the last row of a round that was appended.
+/// Records the last row of a round that was appended. In one statement with the fence, since it is done for each
+/// batch.
+///
+/// # Errors
+/// [`crate::StoreError::LeaseLost`] when the lane has another owner.
 pub async fn save_enqueued(
     connection: &mut Connection,
+    lease: &Lease,
     campaign: CampaignId,
     generation: Generation,
     enqueued: Seq,
 ) -> Result<()> {
-    sqlx::query(
+    let row = sqlx::query(
         "-- dispatches.save_enqueued
-         UPDATE dispatches SET enqueued_seq = $3 WHERE campaign = $1 AND generation = $2 AND enqueued_seq < $3",
+         WITH fence AS (
+             SELECT 1 FROM lanes WHERE lane = $4 AND epoch = $5 FOR KEY SHARE
+         ), saved AS (
+             UPDATE dispatches SET enqueued_seq = $3
+             WHERE campaign = $1 AND generation = $2 AND enqueued_seq < $3 AND EXISTS (SELECT 1 FROM fence)
+         )
+         SELECT EXISTS (SELECT 1 FROM fence) AS ours",
     )
     .bind(campaign.0)
     .bind(generation.0)
     .bind(enqueued.0)
-    .execute(connection)
+    .bind(lease.lane.as_str())
+    .bind(lease.epoch)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    if row.try_get("ours")? {
+        Ok(())
+    } else {
+        Err(lanes::lost(lease))
+    }
 }
 
 /// Records the control version that the lane follows.

@@ -64,6 +64,10 @@ impl PoolConfig {
 /// How long work that [`crate::lanes::allow_long_statements`] may take.
 pub const LONG_WORK: Duration = Duration::from_mins(11);
 
+/// A connection that was idle for longer is tested before it is used again. One that was returned just now was tested
+/// then, and would cost a round trip each time.
+const TESTED_AFTER_IDLE: Duration = Duration::from_secs(1);
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -94,6 +98,15 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for >= TESTED_AFTER_IDLE {
+                        sqlx::Connection::ping(connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         Ok(Self {
             pool,

@@ -2,7 +2,6 @@
 //! WhatsApp reports; who is counted is in [`crate::messaging_limits`].
 
 use crate::{Connection, Result};
-use campaign_core::ids::LaneId;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
@@ -105,20 +104,4 @@ pub async fn recount(connection: &mut Connection, portfolio_id: &str) -> Result<
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// The portfolio that a lane's messages count for, if it has a limit.
-pub async fn limited(connection: &mut Connection, lane: &LaneId) -> Result<Option<String>> {
-    let found = sqlx::query_scalar(
-        "-- portfolios.limited
-         SELECT p.portfolio_id
-         FROM phone_numbers AS n
-         JOIN business_accounts AS a ON a.id = n.account_id
-         JOIN portfolios AS p ON p.portfolio_id = a.portfolio_id
-         WHERE n.phone_number_id = $1 AND LEAST(p.messaging_limit, p.reported_limit) IS NOT NULL",
-    )
-    .bind(lane.as_str())
-    .fetch_optional(connection)
-    .await?;
-    Ok(found)
 }

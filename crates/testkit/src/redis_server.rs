@@ -191,6 +191,14 @@ impl Redis {
         or_panic("change a setting of Redis", set.map_err(anyhow::Error::from));
     }
 
+    /// Runs one command, as the test's own look at, or blow to, the data.
+    pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let answer = command.query_async(&mut self.connection().await).await;
+        or_panic("run a command of Redis", answer.map_err(anyhow::Error::from))
+    }
+
     /// What `INFO` says about one section.
     pub async fn info(&self, section: &str) -> String {
         let info = redis::cmd("INFO")

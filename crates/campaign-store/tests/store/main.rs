@@ -3,6 +3,7 @@
 mod cancelled;
 mod decisions;
 mod fixture;
+mod lane_work;
 mod plans;
 mod reporting;
 mod rights;

@@ -40,8 +40,6 @@ const SENDER: &[&str] = &[
     "suppressions.among",
     "suppressions.opt_in",
     "suppressions.remove",
-    "phone_numbers.get",
-    "portfolios.limited",
     "templates.get",
     "campaigns.lock",
     "campaigns.by_ids",

@@ -24,14 +24,16 @@ mod owner;
 mod pace;
 mod reporter;
 mod script;
+mod survey;
 
 pub use member::{Answers, LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
 pub use opt_outs::{tell_optout, tell_optouts};
 pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
 pub(crate) use outcomes::{ask_for_ends, waiting};
-pub use owner::{Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply, Survey};
+pub use owner::{Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply};
 pub use pace::Pace;
 pub use reporter::OutcomeReporter;
+pub use survey::{Survey, Surveyed};
 
 use crate::{Result, Streams};
 use campaign_core::ids::LaneId;

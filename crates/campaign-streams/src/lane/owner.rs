@@ -1,8 +1,7 @@
-//! A lane as its owner sees it: build, feed, survey, hold. Every call carries the owner's epoch.
+//! A lane as its owner sees it: build, feed, hold; it surveys in [`super::survey`]. Every call carries the owner's epoch.
 
-use super::PARKED_CONSUMER;
 use super::script::{
-    ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, MEMBERS, OPEN, RATE, SPAN, SURVEY, UNVERIFY, VERIFY,
+    ADOPT, Answer, CLOSE, CONTROL, FEED, MEMBER, MEMBERS, OPEN, RATE, SPAN, UNVERIFY, VERIFY,
 };
 use crate::connection::ManagedConnection;
 use crate::entry::{array, text};
@@ -13,17 +12,14 @@ use chrono::{DateTime, Utc};
 use redis::{ScriptInvocation, Value};
 use std::time::Duration;
 
-/// Most abandoned entries that one survey settles for each consumer.
-const SURVEY_MAX: usize = 200;
-
 /// The owner's hold on one lane, for one epoch.
 #[derive(Clone)]
 pub struct LaneOwner {
     streams: Streams,
-    connection: ManagedConnection,
-    keys: LaneKeys,
+    pub(super) connection: ManagedConnection,
+    pub(super) keys: LaneKeys,
     lane: LaneId,
-    epoch: i64,
+    pub(super) epoch: i64,
 }
 
 /// What the lane answers to its owner.
@@ -89,25 +85,6 @@ pub enum Fed {
     Elsewhere(Option<StreamId>),
     /// Nothing was appended: the rows were read too long ago to be sure of the opt-outs since.
     Late,
-}
-
-/// What a survey found, and did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
-    /// Messages fed and not settled.
-    pub outstanding: u64,
-    /// Of these, in somebody's hands.
-    pub in_flight: u64,
-    /// Of these, parked.
-    pub parked: u64,
-    /// Abandoned entries that became uncertain in this survey.
-    pub reclaimed: u64,
-    /// When the oldest outstanding message was fed (ms).
-    pub oldest_fed_ms: Option<i64>,
-    /// The last id ever written to the outcomes.
-    pub last_outcome: StreamId,
-    /// Outcomes not applied yet.
-    pub outcomes: u64,
 }
 
 impl LaneOwner {
@@ -242,35 +219,6 @@ impl LaneOwner {
         }
     }
 
-    /// Looks at one campaign; what was taken longer than `idle` ago and never reported becomes uncertain.
-    /// `None` if the lane has no stream of it.
-    pub async fn survey(&self, campaign: CampaignId, idle: Duration) -> Result<OwnerReply<Option<Survey>>> {
-        let mut call = SURVEY.key(self.keys.header());
-        call.key(self.keys.outcomes())
-            .key(self.keys.messages(campaign))
-            .key(self.keys.alarms(campaign));
-        call.arg(self.epoch)
-            .arg(MESSAGE_GROUP)
-            .arg(PARKED_CONSUMER)
-            .arg(idle.as_millis());
-        call.arg(campaign.to_string()).arg(SURVEY_MAX);
-        let answer = Answer::read(call.invoke_async(&mut self.connection.clone()).await?)?;
-        if answer.word == "elsewhere" {
-            return Ok(OwnerReply::Ok(None));
-        }
-        read(answer, |answer| {
-            Ok(Some(Survey {
-                outstanding: answer.number()? as u64,
-                in_flight: answer.number()? as u64,
-                parked: answer.number()? as u64,
-                reclaimed: answer.number()? as u64,
-                oldest_fed_ms: answer.text()?.parse().ok(),
-                last_outcome: stream_id(&answer.text()?)?,
-                outcomes: answer.number()? as u64,
-            }))
-        })
-    }
-
     /// Takes campaigns out of the lane and drops their keys. Works on an unverified lane too.
     pub async fn close(&self, campaigns: &[CampaignId]) -> Result<OwnerReply<()>> {
         let mut call = CLOSE.key(self.keys.header());
@@ -371,7 +319,10 @@ fn read_member(member: Value) -> Result<(InstanceId, Option<Duration>)> {
     Ok((instance, next()?.parse().ok().map(Duration::from_millis)))
 }
 
-fn read<T>(mut answer: Answer, rest: impl FnOnce(&mut Answer) -> Result<T>) -> Result<OwnerReply<T>> {
+pub(super) fn read<T>(
+    mut answer: Answer,
+    rest: impl FnOnce(&mut Answer) -> Result<T>,
+) -> Result<OwnerReply<T>> {
     match answer.word.as_str() {
         "ok" => Ok(OwnerReply::Ok(rest(&mut answer)?)),
         "superseded" => Ok(OwnerReply::Superseded),
@@ -386,7 +337,7 @@ fn expires_ms(controls: &LaneControls) -> i64 {
     controls.expires_at.map_or(0, |at| at.timestamp_millis())
 }
 
-fn stream_id(text: &str) -> Result<StreamId> {
+pub(super) fn stream_id(text: &str) -> Result<StreamId> {
     text.parse()
         .map_err(|error| StreamsError::undecodable("entry id", error))
 }

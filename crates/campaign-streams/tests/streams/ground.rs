@@ -8,7 +8,7 @@ use campaign_core::message::MessageState;
 use campaign_core::phone::CanonicalPhone;
 use campaign_streams::lane::{
     Fed, FeedEntry, LaneControls, LaneMember, LaneOwner, OpenCampaign, OwnerReply, Settled, Step, Survey,
-    Take, TakenEntry, Wait,
+    Surveyed, Take, TakenEntry, Wait,
 };
 use campaign_streams::{LaneKeys, RedisConfig, StreamId, Streams};
 use chrono::Utc;
@@ -159,16 +159,19 @@ impl Ground {
     }
 
     pub(crate) async fn survey(&self, campaign: CampaignId, idle: Duration) -> Survey {
-        granted(self.owner.survey(campaign, idle).await).expect("the lane has the campaign")
+        match granted(self.owner.survey(&[campaign], idle).await).remove(0) {
+            Surveyed::Found(survey) => survey,
+            other => panic!("the lane has the campaign: {other:?}"),
+        }
     }
 
-    /// Entries in the campaign's stream.
     /// Deletes a campaign's stream; everything else stays.
     pub(crate) async fn lose_stream(&self, campaign: CampaignId) {
         let deleted: i64 = raw(&self.redis, &["DEL", &self.keys.messages(campaign)]).await;
         assert_eq!(deleted, 1, "there was a stream");
     }
 
+    /// Entries in the campaign's stream.
     pub(crate) async fn outstanding(&self, campaign: CampaignId) -> u64 {
         raw(&self.redis, &["XLEN", &self.keys.messages(campaign)]).await
     }

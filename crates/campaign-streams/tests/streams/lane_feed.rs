@@ -2,7 +2,7 @@
 
 use crate::ground::{EPOCH, Ground, OPTOUTS_KEPT, RUNS, accepted, entries, granted, id, opening, raw};
 use campaign_core::ids::{CampaignId, Generation, InstanceId, Seq};
-use campaign_streams::lane::{Fed, LaneControls, OpenCampaign, OwnerReply, directory};
+use campaign_streams::lane::{Fed, LaneControls, OpenCampaign, OwnerReply, Surveyed, directory};
 use chrono::{TimeDelta, Utc};
 use std::time::Duration;
 use uuid::Uuid;
@@ -133,7 +133,11 @@ async fn an_owner_of_a_lower_epoch_changes_nothing() {
         ),
         (
             "survey",
-            zombie.survey(campaign, Duration::ZERO).await.expect("an answer") == OwnerReply::Superseded,
+            zombie
+                .survey(&[campaign], Duration::ZERO)
+                .await
+                .expect("an answer")
+                == OwnerReply::Superseded,
         ),
         (
             "close",
@@ -211,7 +215,10 @@ async fn closing_drops_every_key_of_a_campaign() {
         "{keys:?}"
     );
     assert_eq!(ground.owner.campaigns().await.expect("Redis answers"), [other]);
-    assert_eq!(granted(ground.owner.survey(over, Duration::ZERO).await), None);
+    assert_eq!(
+        granted(ground.owner.survey(&[over], Duration::ZERO).await),
+        [Surveyed::Missing]
+    );
     assert_eq!(
         directory(&ground.streams).await.expect("Redis answers"),
         std::slice::from_ref(&ground.lane)

@@ -35,7 +35,10 @@ async fn assert_nothing_is_delivered(ground: &Ground, campaign: CampaignId) {
     })
     .await;
     assert!(matches!(fed, OwnerReply::Unverified { .. }), "{fed:?}");
-    let surveyed = owner.survey(campaign, Duration::ZERO).await.expect("an answer");
+    let surveyed = owner
+        .survey(&[campaign], Duration::ZERO)
+        .await
+        .expect("an answer");
     assert!(matches!(surveyed, OwnerReply::Unverified { .. }), "{surveyed:?}");
     let opened = owner.open(&opening(campaign, RUNS)).await.expect("an answer");
     assert!(matches!(opened, OwnerReply::Unverified { .. }), "{opened:?}");

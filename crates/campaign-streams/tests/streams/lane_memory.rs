@@ -38,7 +38,7 @@ async fn a_redis_out_of_memory_refuses_steps_whole_and_lets_the_ledger_drain() {
         .await;
     assert!(is_out_of_memory(fed));
     assert!(is_out_of_memory(
-        ground.owner.survey(campaign, Duration::ZERO).await
+        ground.owner.survey(&[campaign], Duration::ZERO).await
     ));
     assert_eq!(ground.digest().await, before, "not a byte changed");
 

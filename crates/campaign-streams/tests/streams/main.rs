@@ -24,6 +24,7 @@ mod lane_recovery;
 mod lane_settle;
 mod lane_shares;
 mod lane_survey;
+mod lane_survey_crowd;
 mod lane_take;
 mod queues;
 mod ticks;

@@ -19,6 +19,9 @@ pub(crate) enum LaneError {
     /// The lane in Redis lacks what it should have.
     #[error("the lane lost data: {0}")]
     Lost(String),
+    /// A campaign's keys in Redis cannot be used.
+    #[error("the campaign's keys are broken: {0}")]
+    Broken(String),
     /// Postgres and Redis say things that cannot both be; a person must look.
     #[error("Postgres and Redis contradict each other: {0}")]
     Contradiction(String),
@@ -39,7 +42,7 @@ impl LaneError {
         match self {
             Self::Superseded | Self::Unverified { .. } | Self::Lost(_) | Self::Streams(_) => true,
             Self::Store(error) => matches!(error, StoreError::LeaseLost { .. }) || error.is_unavailable(),
-            Self::Reopen(_) | Self::Contradiction(_) => false,
+            Self::Reopen(_) | Self::Broken(_) | Self::Contradiction(_) => false,
         }
     }
 

@@ -34,9 +34,10 @@ pub(super) const OPTOUTS_KEPT: TimeDelta = TimeDelta::minutes(2);
 /// What a step of feeding did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Rows were fed or skipped; there may be more.
+    /// Rows were fed or skipped; there is room for more.
     Fed,
-    /// The window is full, the campaign is held or waits for room, or its next rows are not there yet.
+    /// The window is full, the campaign is held or waits for room, its next rows are not there yet, or its last
+    /// were fed just now.
     Full,
     /// Every row of the round has been fed.
     Drained,
@@ -51,13 +52,17 @@ pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Step, L
     let Some(open) = keeper.open.get_mut(&work.campaign) else {
         return Ok(Step::Full);
     };
+    let lane = keeper.lane;
+    if open.fed_before == Some(work.dispatch.next_seq) {
+        return nothing_left(lane, open, work).await;
+    }
     if limit::waits(open, Instant::now()) {
+        open.stock = None;
         return Ok(Step::Full);
     }
-    let lane = keeper.lane;
     let span = tracing::info_span!("feed", campaign_id = %work.campaign, generation = %open.generation);
     link_to(&span, &work.dispatch.trace);
-    feed(lane, open, work, room.min(BATCH_MAX)).instrument(span).await
+    feed(lane, open, work, room).instrument(span).await
 }
 
 fn room(keeper: &Keeper<'_>, work: &Work) -> i64 {
@@ -81,7 +86,8 @@ fn room(keeper: &Keeper<'_>, work: &Work) -> i64 {
     if room < window / 4 { 0 } else { room }
 }
 
-async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<Step, LaneError> {
+async fn feed(lane: &Lane, open: &mut Open, work: &Work, room: i64) -> Result<Step, LaneError> {
+    let limit = room.min(BATCH_MAX);
     let enqueued = enqueued(open, work);
     let read_at = Utc::now();
     let rows = {
@@ -89,9 +95,11 @@ async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<S
         let (generation, pass) = (work.dispatch.generation, work.dispatch.pass);
         messages::next_to_feed(&mut connection, work.campaign, generation, pass, enqueued, limit).await?
     };
+    // Read after `work`, so all rows that it knows of were there to be read.
+    let all_read = (rows.len() as i64) < limit;
     if rows.is_empty() {
-        limit::go_on(lane, open, work).await?;
-        return drained(lane, work).await;
+        open.fed_before = Some(work.dispatch.next_seq);
+        return nothing_left(lane, open, work).await;
     }
     let (suppressed, rows): (Vec<FeedRow>, Vec<FeedRow>) = rows.into_iter().partition(|row| row.suppressed);
     if !suppressed.is_empty() {
@@ -100,10 +108,12 @@ async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<S
     if rows.is_empty() {
         return Ok(Step::Fed);
     }
+    let unsuppressed = rows.len();
     let rows = limit::grant(lane, open, work, rows).await?;
     if rows.is_empty() {
         return Ok(Step::Full);
     }
+    let all_fed = all_read && rows.len() == unsuppressed;
     let entries = entries(open.generation, rows);
     let kept = OPTOUTS_KEPT.to_std().unwrap_or(Duration::ZERO);
     match LaneError::check(
@@ -114,9 +124,20 @@ async fn feed(lane: &Lane, open: &mut Open, work: &Work, limit: i64) -> Result<S
         Fed::Appended(last) => {
             open.last = last;
             open.empty_since = None;
+            open.fed(entries.len() as u64);
             metrics::counter!("messages_fed_total").increment(entries.len() as u64);
             save(lane, work.campaign, last).await?;
-            Ok(Step::Fed)
+            if all_fed {
+                open.fed_before = Some(work.dispatch.next_seq);
+                nothing_left(lane, open, work).await?;
+                // Drained or not: the survey was before these, and says nothing of the round's end.
+                return Ok(Step::Full);
+            }
+            Ok(if (entries.len() as i64) < room {
+                Step::Fed
+            } else {
+                Step::Full
+            })
         }
         Fed::Late => {
             tracing::warn!(
@@ -161,9 +182,8 @@ fn entries(generation: Generation, rows: Vec<FeedRow>) -> Vec<FeedEntry> {
 
 async fn save(lane: &Lane, campaign: CampaignId, last: StreamId) -> Result<(), LaneError> {
     if let Some((generation, seq)) = last.message() {
-        let mut transaction = lane.begin().await?;
-        dispatches::save_enqueued(&mut transaction, campaign, generation, seq).await?;
-        commit(transaction).await?;
+        let mut connection = lane.sender.store.connection().await?;
+        dispatches::save_enqueued(&mut connection, &lane.lease, campaign, generation, seq).await?;
     }
     Ok(())
 }
@@ -186,6 +206,13 @@ async fn skip(lane: &Lane, campaign: CampaignId, rows: &[FeedRow]) -> Result<(),
     counters::apply(&mut transaction, campaign, &delta).await?;
     commit(transaction).await?;
     Ok(())
+}
+
+/// Nothing is left to feed, for now at least.
+async fn nothing_left(lane: &Lane, open: &mut Open, work: &Work) -> Result<Step, LaneError> {
+    open.stock = None;
+    limit::go_on(lane, open, work).await?;
+    drained(lane, work).await
 }
 
 /// Nothing is left to feed. If the audience is complete too, every message has been enqueued.

@@ -7,14 +7,15 @@ use super::audience::Audiences;
 use super::error::LaneError;
 use super::limit::Waiting;
 use super::silent::SilentMembers;
+use super::spacing::{Stock, rest};
 use super::{Lane, controls, feed, rounds};
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::contracts::SnapshotTemplate;
 use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_store::dispatches::{self, Work};
-use campaign_store::{LONG_WORK, campaigns, in_time, phone_numbers, portfolios};
+use campaign_store::{LONG_WORK, campaigns, in_time, lanes};
 use campaign_streams::StreamId;
-use campaign_streams::lane::{LaneControls, OpenCampaign, Survey};
+use campaign_streams::lane::{LaneControls, OpenCampaign, Survey, Surveyed};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,8 +24,6 @@ use std::time::{Duration, Instant};
 const WALK_EVERY: Duration = Duration::from_millis(250);
 /// The longest sleep while there is nothing to do.
 const IDLE_WALK_EVERY: Duration = Duration::from_secs(1);
-/// The shortest time before a walk that the ledger asks for: a busy one does with every batch.
-const WALK_SPACING: Duration = Duration::from_millis(20);
 /// How long a campaign is left alone whose step failed.
 const FAILED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How often members, leftovers and opt-outs are looked after.
@@ -43,8 +42,36 @@ pub(super) struct Open {
     /// How far a cancelled campaign's rows are swept.
     pub(super) swept: Seq,
     pub(super) survey: Option<Survey>,
+    /// When its stream was last looked at, and what lay there then or was fed since.
+    seen: Option<(Instant, u64)>,
+    /// The same, against the look before; none while nothing can be fed of it.
+    pub(super) stock: Option<Stock>,
+    /// The rows of the round before this one are fed or skipped, all of them; none joins them later.
+    pub(super) fed_before: Option<Seq>,
     /// Its portfolio's messaging limit was reached.
     pub(super) waiting: Option<Waiting>,
+}
+
+impl Open {
+    fn surveyed(&mut self, survey: Survey, now: Instant) {
+        self.stock = self.seen.map(|(at, left)| Stock {
+            left: survey.outstanding,
+            used: left.saturating_sub(survey.outstanding),
+            within: now.saturating_duration_since(at),
+        });
+        self.seen = Some((now, survey.outstanding));
+        self.survey = Some(survey);
+    }
+
+    /// So many were fed.
+    pub(super) fn fed(&mut self, messages: u64) {
+        if let Some((_, left)) = &mut self.seen {
+            *left += messages;
+        }
+        if let Some(stock) = &mut self.stock {
+            stock.left += messages;
+        }
+    }
 }
 
 /// Keeps one lane that is built.
@@ -53,7 +80,6 @@ pub(super) struct Keeper<'a> {
     pub(super) open: BTreeMap<CampaignId, Open>,
     pub(super) audiences: Audiences,
     pub(super) rate_per_second: u32,
-    active: bool,
     housekeeping_at: Option<Instant>,
     /// Campaigns whose step failed, and when.
     failed: BTreeMap<CampaignId, Instant>,
@@ -76,7 +102,6 @@ impl<'a> Keeper<'a> {
             open: BTreeMap::new(),
             audiences: Audiences::default(),
             rate_per_second: 0,
-            active: true,
             housekeeping_at: None,
             failed: BTreeMap::new(),
             silent: SilentMembers::default(),
@@ -93,37 +118,43 @@ impl<'a> Keeper<'a> {
 
     async fn walk_until_stopped(&mut self) -> Result<(), LaneError> {
         while !self.lane.stop.is_cancelled() {
+            let begun = Instant::now();
             let progress = self.walk().await?;
             self.lane.progress.walked(Instant::now());
-            if progress == Progress::Made {
-                continue;
-            }
-            let pause = if self.open.is_empty() {
-                IDLE_WALK_EVERY
-            } else {
-                WALK_EVERY
-            };
-            let soon = async {
-                tokio::time::sleep(WALK_SPACING).await;
-                let _ = tokio::time::timeout(pause, self.lane.look_soon.notified()).await;
-            };
-            tokio::select! {
-                () = self.lane.stop.cancelled() => {}
-                () = self.lane.look.notified() => {}
-                () = soon => {}
+            if progress == Progress::None {
+                self.rest(begun.elapsed()).await;
             }
         }
         Ok(())
+    }
+
+    /// Until something was decided or came, and no longer than until the next walk is due anyway. The ledger is
+    /// listened to only after a while.
+    async fn rest(&self, walk_took: Duration) {
+        let longest = if self.open.is_empty() {
+            IDLE_WALK_EVERY
+        } else {
+            WALK_EVERY
+        };
+        let deaf = rest(walk_took, self.open.values().filter_map(|open| open.stock));
+        let soon = async {
+            tokio::time::sleep(deaf).await;
+            let listening = longest.saturating_sub(deaf);
+            let _ = tokio::time::timeout(listening, self.lane.look_soon.notified()).await;
+        };
+        tokio::select! {
+            () = self.lane.stop.cancelled() => {}
+            () = self.lane.look.notified() => {}
+            () = soon => {}
+        }
     }
 
     async fn walk(&mut self) -> Result<Progress, LaneError> {
         let store = &self.lane.sender.store;
         let begun = Instant::now();
         self.surveyed.clear();
-        store.in_time(self.follow_number()).await?;
         let work = store.in_time(self.read_work()).await?;
         let current: BTreeSet<CampaignId> = work.iter().map(|work| work.campaign).collect();
-        store.in_time(self.keep_house(&current)).await?;
         self.open.retain(|campaign, _| current.contains(campaign));
         self.failed.retain(|campaign, _| current.contains(campaign));
         self.audiences.retain(&current);
@@ -132,6 +163,8 @@ impl<'a> Keeper<'a> {
         for work in &work {
             store.in_time(controls::follow(self, work)).await?;
         }
+        self.survey(&work).await?;
+        store.in_time(self.keep_house(&work, &current)).await?;
         let mut progress = Progress::None;
         for work in &work {
             if self
@@ -145,11 +178,7 @@ impl<'a> Keeper<'a> {
                 Ok(Progress::Made) => progress = Progress::Made,
                 Ok(Progress::None) => {}
                 Err(error) if error.concerns_the_lane() => return Err(error),
-                Err(error) => {
-                    tracing::error!(campaign_id = %work.campaign, %error, "a campaign's step failed");
-                    self.open.remove(&work.campaign);
-                    self.failed.insert(work.campaign, Instant::now());
-                }
+                Err(error) => self.leave_alone(work.campaign, &error),
             }
         }
         self.say_what_is_parked(&work, begun);
@@ -160,10 +189,20 @@ impl<'a> Keeper<'a> {
         Ok(progress)
     }
 
+    fn leave_alone(&mut self, campaign: CampaignId, error: &LaneError) {
+        tracing::error!(campaign_id = %campaign, %error, "a campaign's step failed");
+        self.open.remove(&campaign);
+        self.failed.insert(campaign, Instant::now());
+    }
+
+    fn looked_at_all(&self, work: &[Work]) -> bool {
+        let mut unfinished = work.iter().filter(|work| !work.finished);
+        unfinished.all(|work| self.surveyed.contains_key(&work.campaign))
+    }
+
     /// Only a walk that has looked at every campaign knows.
     fn say_what_is_parked(&self, work: &[Work], begun: Instant) {
-        let mut unfinished = work.iter().filter(|work| !work.finished);
-        if unfinished.all(|work| self.surveyed.contains_key(&work.campaign)) {
+        if self.looked_at_all(work) {
             let surveys = self.open.values().filter_map(|open| open.survey.as_ref());
             self.lane
                 .parked
@@ -171,15 +210,30 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    async fn read_work(&self) -> Result<Vec<Work>, LaneError> {
-        let mut connection = self.lane.sender.store.connection().await?;
-        let missing = dispatches::missing(&mut connection, &self.lane.lease.lane).await?;
-        for campaign in missing {
-            dispatches::create(&mut connection, campaign, &self.lane.lease.lane, "").await?;
+    /// The number's throughput, its portfolio's limit and whether it may send at all, and then the campaigns: nothing
+    /// is fed under old settings.
+    async fn read_work(&mut self) -> Result<Vec<Work>, LaneError> {
+        let lane = &self.lane.lease.lane;
+        let (settings, mut work) = {
+            let mut connection = self.lane.sender.store.connection().await?;
+            let settings = lanes::settings(&mut connection, lane).await?;
+            let mut work = dispatches::work(&mut connection, lane).await?;
+            if !work.missing.is_empty() {
+                for campaign in work.missing {
+                    dispatches::create(&mut connection, campaign, lane, "").await?;
+                }
+                work = dispatches::work(&mut connection, lane).await?;
+            }
+            (settings, work.campaigns)
+        };
+        self.lane.set_limited_portfolio(settings.limited_portfolio);
+        let rate_per_second = u32::try_from(settings.ceiling_per_second).unwrap_or(1).max(1);
+        if rate_per_second != self.rate_per_second {
+            LaneError::check(self.lane.owner.set_rate(rate_per_second).await?)?;
+            self.rate_per_second = rate_per_second;
         }
-        let mut work = dispatches::work(&mut connection, &self.lane.lease.lane).await?;
         for work in &mut work {
-            work.held |= !self.active;
+            work.held |= !settings.active;
         }
         Ok(work)
     }
@@ -200,7 +254,6 @@ impl<'a> Keeper<'a> {
             // It is released by what the next walk reads of its holds.
             return Ok(Progress::Made);
         }
-        self.survey(work).await?;
         if controls::is_over(work.status) {
             return store.in_time(controls::sweep(self, work)).await;
         }
@@ -249,55 +302,59 @@ impl<'a> Keeper<'a> {
                 closed: false,
                 swept: Seq(0),
                 survey: None,
+                seen: None,
+                stock: None,
+                fed_before: None,
                 waiting: None,
             },
         );
         Ok(())
     }
 
-    async fn survey(&mut self, work: &Work) -> Result<(), LaneError> {
-        let survey = LaneError::check(
-            self.lane
-                .owner
-                .survey(work.campaign, self.lane.sender.reclaim_idle)
-                .await?,
-        )?
-        .ok_or_else(|| LaneError::Lost(format!("campaign {} has no stream", work.campaign)))?;
+    /// Looks at every campaign that is open in its round.
+    ///
+    /// After every hold is followed: nothing is taken any more of a campaign that is over, so if nobody has any of it in
+    /// hand now, nobody will. And before anything is fed: what is decided from a look lies as far behind it as the steps
+    /// of the campaigns before take, and in that time only its own step adds to a campaign's stream. One that was empty
+    /// still is, and what it reported is not behind the last outcome there was.
+    async fn survey(&mut self, work: &[Work]) -> Result<(), LaneError> {
+        let round = |campaign| self.open.get(campaign).map(|open| open.generation);
+        let campaigns: Vec<CampaignId> = work
+            .iter()
+            .filter(|work| !work.finished && round(&work.campaign) == Some(work.dispatch.generation))
+            .map(|work| work.campaign)
+            .collect();
+        let idle = self.lane.sender.reclaim_idle;
+        let surveyed = LaneError::check(self.lane.owner.survey(&campaigns, idle).await?)?;
+        let now = Instant::now();
+        for (campaign, surveyed) in campaigns.into_iter().zip(surveyed) {
+            match surveyed {
+                Surveyed::Found(survey) => self.note(campaign, survey, now),
+                Surveyed::Missing => {
+                    return Err(LaneError::Lost(format!("campaign {campaign} has no stream")));
+                }
+                Surveyed::Broken(problem) => self.leave_alone(campaign, &LaneError::Broken(problem)),
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, campaign: CampaignId, survey: Survey, now: Instant) {
         if survey.reclaimed > 0 {
             tracing::warn!(
-                campaign_id = %work.campaign,
+                campaign_id = %campaign,
                 messages = survey.reclaimed,
                 "messages that were taken and never reported became uncertain"
             );
             metrics::counter!("lane_reclaimed_total").increment(survey.reclaimed);
         }
-        self.surveyed.insert(work.campaign, survey.reclaimed);
-        if let Some(open) = self.open.get_mut(&work.campaign) {
-            open.survey = Some(survey);
+        self.surveyed.insert(campaign, survey.reclaimed);
+        if let Some(open) = self.open.get_mut(&campaign) {
+            open.surveyed(survey, now);
         }
-        Ok(())
     }
 
-    /// The number's throughput, its portfolio's limit and whether it may send at all: before anything is fed under old settings.
-    async fn follow_number(&mut self) -> Result<(), LaneError> {
-        let (number, limited) = {
-            let mut connection = self.lane.sender.store.connection().await?;
-            (
-                phone_numbers::get(&mut connection, &self.lane.lease.lane).await?,
-                portfolios::limited(&mut connection, &self.lane.lease.lane).await?,
-            )
-        };
-        self.lane.set_limited_portfolio(limited);
-        self.active = number.active;
-        let rate_per_second = u32::try_from(number.ceiling_per_second()).unwrap_or(1).max(1);
-        if rate_per_second != self.rate_per_second {
-            LaneError::check(self.lane.owner.set_rate(rate_per_second).await?)?;
-            self.rate_per_second = rate_per_second;
-        }
-        Ok(())
-    }
-
-    async fn keep_house(&mut self, current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
+    async fn keep_house(&mut self, work: &[Work], current: &BTreeSet<CampaignId>) -> Result<(), LaneError> {
         if self
             .housekeeping_at
             .is_some_and(|at| at.elapsed() < HOUSEKEEPING_EVERY)
@@ -307,7 +364,10 @@ impl<'a> Keeper<'a> {
         self.housekeeping_at = Some(Instant::now());
         self.silent.refuse(self.lane).await?;
         self.drop_leftovers(current).await?;
-        self.trim_optouts().await
+        if self.looked_at_all(work) {
+            self.trim_optouts().await?;
+        }
+        Ok(())
     }
 
     /// A campaign is finished in Postgres first; an owner that dies then leaves its keys behind.
@@ -320,14 +380,14 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Opt-outs older than every message in the lane were honoured when those were fed.
+    /// Opt-outs older than every message in the lane were honoured when those were fed. To be called after a look at
+    /// every campaign: what lies in the lane of one that was not looked at may be older than all others.
     async fn trim_optouts(&self) -> Result<(), LaneError> {
-        let surveyed: Option<Vec<&Survey>> = self.open.values().map(|open| open.survey.as_ref()).collect();
-        let Some(surveyed) = surveyed else { return Ok(()) };
         let kept_anyway = Utc::now() - feed::OPTOUTS_KEPT;
-        let oldest = surveyed
-            .iter()
-            .filter_map(|survey| survey.oldest_fed_ms)
+        let oldest = self
+            .open
+            .values()
+            .filter_map(|open| open.survey.as_ref()?.oldest_fed_ms)
             .filter_map(DateTime::from_timestamp_millis)
             .map(|fed| fed - feed::OPTOUTS_KEPT)
             .min();

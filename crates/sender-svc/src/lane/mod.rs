@@ -14,6 +14,7 @@ mod progress;
 mod rebuild;
 mod rounds;
 mod silent;
+mod spacing;
 
 use crate::app::Sender;
 use campaign_store::lanes::Lease;
@@ -52,7 +53,7 @@ pub(crate) struct Lane {
     pub(crate) shares: ErrorShares,
     /// The keeper looks again: something was decided, or came.
     pub(crate) look: Notify,
-    /// The keeper looks again, not too often: the ledger went on.
+    /// The keeper looks again, when that pays: the ledger went on.
     pub(crate) look_soon: Notify,
     /// The portfolio that its messages count for, while that has a messaging limit.
     limited: Mutex<Option<String>>,

@@ -67,7 +67,9 @@ pub(super) async fn run(lane: &Lane, identity: &str, ground: &LaneGround) -> Res
 
 async fn read_work(lane: &Lane) -> Result<Vec<Work>, LaneError> {
     let mut connection = lane.sender.store.connection().await?;
-    let mut work = dispatches::work(&mut connection, &lane.lease.lane).await?;
+    let mut work = dispatches::work(&mut connection, &lane.lease.lane)
+        .await?
+        .campaigns;
     work.retain(|work| !work.finished);
     Ok(work)
 }

@@ -13,4 +13,5 @@ mod decisions;
 mod limits;
 mod losses;
 mod rounds;
+mod walks;
 mod wishes;
