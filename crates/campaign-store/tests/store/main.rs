@@ -4,6 +4,7 @@ mod cancelled;
 mod decisions;
 mod fixture;
 mod lane_work;
+mod lost_connections;
 mod plans;
 mod reporting;
 mod rights;
