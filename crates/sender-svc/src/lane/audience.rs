@@ -14,7 +14,7 @@ use campaign_core::template::Template;
 use campaign_store::audience::{self as rows, AudienceRow, Present};
 use campaign_store::counters::CounterDelta;
 use campaign_store::dispatches::{self, Dispatch, Work};
-use campaign_store::{StoreError, campaigns, commit, counters, holds};
+use campaign_store::{StoreError, Transaction, campaigns, commit, counters, holds};
 use erp_api::ErpError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -149,6 +149,12 @@ enum Written {
     Over,
 }
 
+/// A transaction that may move the audience on, or why there is none.
+enum Begun {
+    Ours(Transaction, Dispatch),
+    Not(Written),
+}
+
 impl Fetch {
     async fn run(mut self) {
         while !self.stop.is_cancelled() {
@@ -202,9 +208,9 @@ impl Fetch {
                     detail,
                     "the ERP forgot where it was; starting from its first page"
                 );
-                store.in_time(self.save_cursor(&dispatch, None)).await?;
+                let written = store.in_time(self.save_cursor(&dispatch, None)).await?;
                 self.pause(super::AGAIN_AFTER).await;
-                Ok(Written::More)
+                Ok(written)
             }
             Err(error) => {
                 store.in_time(self.hold(&error.to_string())).await?;
@@ -277,15 +283,10 @@ impl Fetch {
     /// Writes one page's rows and the cursor behind it, unless the campaign was stopped or the page was
     /// written already.
     async fn write(&self, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
-        let mut transaction = self.lane.begin().await?;
-        let campaign = campaigns::get_for_update(&mut transaction, self.campaign.id).await?;
-        if campaign.status != CampaignStatus::Sending {
-            return Ok(Written::Over);
-        }
-        let dispatch = dispatches::lock(&mut transaction, self.campaign.id).await?;
-        if dispatch.audience_complete || dispatch.erp_cursor != believed.erp_cursor {
-            return Ok(Written::More);
-        }
+        let (mut transaction, dispatch) = match self.begin(believed).await? {
+            Begun::Ours(transaction, dispatch) => (transaction, dispatch),
+            Begun::Not(written) => return Ok(written),
+        };
         let judged: Vec<(Customer, Evaluated)> = page
             .customers
             .into_iter()
@@ -315,8 +316,9 @@ impl Fetch {
         let next_seq = Seq(dispatch.next_seq.0 + rows.len() as i64);
         let complete = page.next_cursor.is_none();
         let cursor = page.next_cursor.as_deref();
-        dispatches::save_audience(&mut transaction, self.campaign.id, cursor, complete, next_seq).await?;
         holds::lift_campaign(&mut transaction, self.campaign.id, HoldKind::Erp).await?;
+        // The feeder writes to this row too: it is changed as late as the order of locks allows.
+        dispatches::save_audience(&mut transaction, self.campaign.id, cursor, complete, next_seq).await?;
         counters::apply(&mut transaction, self.campaign.id, &delta).await?;
         commit(transaction).await?;
         metrics::counter!("audience_rows_total").increment(rows.len() as u64);
@@ -327,21 +329,30 @@ impl Fetch {
         })
     }
 
-    async fn save_cursor(&self, believed: &Dispatch, cursor: Option<&str>) -> Result<(), LaneError> {
+    async fn save_cursor(&self, believed: &Dispatch, cursor: Option<&str>) -> Result<Written, LaneError> {
+        let (mut transaction, dispatch) = match self.begin(believed).await? {
+            Begun::Ours(transaction, dispatch) => (transaction, dispatch),
+            Begun::Not(written) => return Ok(written),
+        };
+        let campaign = self.campaign.id;
+        dispatches::save_audience(&mut transaction, campaign, cursor, false, dispatch.next_seq).await?;
+        commit(transaction).await?;
+        Ok(Written::More)
+    }
+
+    /// Locks the campaign and not its dispatch, for which the feeder would wait: whoever says how far the audience is
+    /// comes through here, one after the other.
+    async fn begin(&self, believed: &Dispatch) -> Result<Begun, LaneError> {
         let mut transaction = self.lane.begin().await?;
-        let dispatch = dispatches::lock(&mut transaction, self.campaign.id).await?;
-        if dispatch.erp_cursor == believed.erp_cursor {
-            dispatches::save_audience(
-                &mut transaction,
-                self.campaign.id,
-                cursor,
-                false,
-                dispatch.next_seq,
-            )
-            .await?;
-            commit(transaction).await?;
+        let campaign = campaigns::get_for_update(&mut transaction, self.campaign.id).await?;
+        if campaign.status != CampaignStatus::Sending {
+            return Ok(Begun::Not(Written::Over));
         }
-        Ok(())
+        let dispatch = dispatches::get(&mut transaction, self.campaign.id).await?;
+        if dispatch.audience_complete || dispatch.erp_cursor != believed.erp_cursor {
+            return Ok(Begun::Not(Written::More));
+        }
+        Ok(Begun::Ours(transaction, dispatch))
     }
 
     /// The ERP gives no page: the campaign is held, with the reason, until it does.

@@ -173,6 +173,13 @@ impl Stage {
         campaign.id
     }
 
+    /// Connections that do not wait for what others have locked.
+    pub(crate) fn impatient_store(&self) -> Store {
+        let mut config = PoolConfig::new(self.database.url(), "impatient");
+        config.lock_timeout = Duration::from_millis(200);
+        Store::lazy(&config).expect("a good url")
+    }
+
     pub(crate) async fn campaign(&self, id: CampaignId) -> Campaign {
         let mut connection = self.store.connection().await.expect("Postgres answers");
         campaigns::get(&mut connection, id)
