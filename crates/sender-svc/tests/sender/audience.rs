@@ -151,6 +151,25 @@ async fn nobody_waits_for_a_page_to_record_what_was_fed() {
     assert!(member.accepted_once() > 300);
 }
 
+/// A fetch that did not write them itself looks them up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_begins_again_finds_the_rows_of_the_one_before() {
+    // More than fit into the lane, so that the campaign stays as it is while nobody sends.
+    let stage = Stage::start_with(1_500, &["--feed-window=500".to_owned()]).await;
+    let id = stage.send(|_| {}).await;
+    let complete = async || stage.progress(id).await.audience_complete.then_some(());
+    wait_for(SOON, "the audience to be complete", complete).await;
+    let before = stage.progress(id).await;
+    stage.fetch_again().await;
+    wait_for(SOON, "it to be complete again", complete).await;
+    let after = stage.progress(id).await;
+    assert_eq!(before.total, 1_500);
+    assert_eq!((after.total, after.skipped_by), (1_500, before.skipped_by));
+    let mut connection = stage.store.connection().await.expect("Postgres answers");
+    let holds = holds::of_campaign(&mut connection, id).await.expect("holds");
+    assert_eq!(holds, Vec::new(), "every page could be stored");
+}
+
 /// WhatsApp calls a person of before the ninth digit otherwise than they are sent to: both are kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wa_id_that_came_back_is_kept_beside_the_number() {

@@ -296,6 +296,13 @@ impl Stage {
             .await;
     }
 
+    /// The ERP is read from its first page again, by a fetch of its own.
+    pub(crate) async fn fetch_again(&self) {
+        self.database
+            .execute("UPDATE dispatches SET erp_cursor = NULL, audience_complete = false")
+            .await;
+    }
+
     /// Makes every failure a day and a minute old.
     pub(crate) async fn age_failures(&self) {
         self.database
