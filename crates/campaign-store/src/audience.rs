@@ -38,15 +38,41 @@ pub struct Present {
     pub suppressed: HashSet<CanonicalPhone>,
 }
 
-/// Looks up what is there already, one by one as [`crate::messages::lock`] does.
+/// Looks up what is there already.
 pub async fn present(
     connection: &mut Connection,
     campaign: CampaignId,
     customers: &[String],
     phones: &[CanonicalPhone],
 ) -> Result<Present> {
-    let as_text: Vec<String> = phones.iter().map(ToString::to_string).collect();
+    let mut present = written(&mut *connection, campaign, customers, phones).await?;
+    present.suppressed = suppressions::among(connection, phones).await?;
+    Ok(present)
+}
+
+/// Looks up which customers and numbers have a row, one by one as [`crate::messages::lock`] does. Who is suppressed is
+/// left open.
+pub async fn written(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    customers: &[String],
+    phones: &[CanonicalPhone],
+) -> Result<Present> {
     let mut present = Present::default();
+    if !customers.is_empty() {
+        present.customers = customers_with_a_row(&mut *connection, campaign, customers).await?;
+    }
+    if !phones.is_empty() {
+        present.phones = phones_with_a_row(connection, campaign, phones).await?;
+    }
+    Ok(present)
+}
+
+async fn customers_with_a_row(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    customers: &[String],
+) -> Result<HashSet<String>> {
     let rows = sqlx::query(
         "-- audience.present_customers
          SELECT u.customer_id FROM UNNEST($2::text[]) AS u (customer_id) CROSS JOIN LATERAL (
@@ -54,11 +80,17 @@ pub async fn present(
     )
     .bind(campaign.0)
     .bind(customers)
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
-    for row in rows {
-        present.customers.insert(row.try_get("customer_id")?);
-    }
+    rows.iter().map(|row| Ok(row.try_get("customer_id")?)).collect()
+}
+
+async fn phones_with_a_row(
+    connection: &mut Connection,
+    campaign: CampaignId,
+    phones: &[CanonicalPhone],
+) -> Result<HashMap<CanonicalPhone, Seq>> {
+    let as_text: Vec<String> = phones.iter().map(ToString::to_string).collect();
     let rows = sqlx::query(
         "-- audience.present_phones
          SELECT u.phone, m.seq FROM UNNEST($2::text[]) AS u (phone) CROSS JOIN LATERAL (
@@ -66,15 +98,11 @@ pub async fn present(
     )
     .bind(campaign.0)
     .bind(&as_text)
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
-    for row in rows {
-        present
-            .phones
-            .insert(crate::read::text(&row, "phone")?, Seq(row.try_get("seq")?));
-    }
-    present.suppressed = suppressions::among(connection, phones).await?;
-    Ok(present)
+    rows.iter()
+        .map(|row| Ok((crate::read::text(row, "phone")?, Seq(row.try_get("seq")?))))
+        .collect()
 }
 
 /// Writes rows, all or none.

@@ -234,7 +234,8 @@ pub async fn get(connection: &mut Connection, campaign: CampaignId) -> Result<Di
     read_dispatch(&row)
 }
 
-/// Records how far the audience is.
+/// Records how far the audience is. The caller has locked the campaign: only one at a time moves the audience on, while
+/// the other columns have other writers.
 pub async fn save_audience(
     connection: &mut Connection,
     campaign: CampaignId,

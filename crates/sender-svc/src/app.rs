@@ -1,7 +1,7 @@
 //! Puts the parts together and runs them until the service is asked to stop.
 
 use crate::config::Config;
-use crate::lane::Limits;
+use crate::lane::{Limits, OWN_ROWS_BYTES_MAX};
 use crate::{control, customers, fleet};
 use campaign_core::contracts::{
     MESSAGE_EVENTS_STREAM, MessageEvent, SUPPRESSION_EVENTS_MAX, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
@@ -14,6 +14,7 @@ use campaign_streams::{Producer, Streams, Traced, require_safe_settings};
 use erp_api::ErpClient;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// About how many message events are kept for those who read them late; what is older they find in
@@ -40,6 +41,8 @@ pub(crate) struct Sender {
     pub(crate) messaging_limit_window: Duration,
     pub(crate) erp_page_size: u16,
     pub(crate) breaker: Limits,
+    /// Bytes that the fetches of all lanes may remember their rows in.
+    pub(crate) own_rows_memory: Arc<Semaphore>,
 }
 
 impl Sender {
@@ -61,6 +64,7 @@ impl Sender {
             messaging_limit_window: config.messaging_limit_window(),
             erp_page_size: config.erp_page_size,
             breaker: config.breaker(),
+            own_rows_memory: Arc::new(Semaphore::new(OWN_ROWS_BYTES_MAX)),
         })
     }
 

@@ -1,22 +1,25 @@
 //! The audience: page by page from the ERP into the ledger, each page and the cursor behind it in one
 //! transaction.
 
+mod own_rows;
+mod page_rows;
+
 use super::Lane;
 use super::error::LaneError;
 use campaign_core::audience::{AudienceOptions, AudienceRule, Evaluated};
 use campaign_core::campaign::{Audience, Campaign, CampaignStatus, HoldKind};
 use campaign_core::customer::Customer;
 use campaign_core::ids::{CampaignId, Seq};
-use campaign_core::message::{MessageState, SkipReason};
-use campaign_core::phone::CanonicalPhone;
 use campaign_core::segment::Segment;
 use campaign_core::template::Template;
-use campaign_store::audience::{self as rows, AudienceRow, Present};
-use campaign_store::counters::CounterDelta;
+use campaign_store::audience::{self as rows, Present};
 use campaign_store::dispatches::{self, Dispatch, Work};
-use campaign_store::{StoreError, campaigns, commit, counters, holds};
+use campaign_store::{Connection, StoreError, Transaction, campaigns, commit, counters, holds, suppressions};
 use erp_api::ErpError;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+pub(crate) use own_rows::MEMORY_BYTES_MAX as OWN_ROWS_BYTES_MAX;
+use own_rows::OwnRows;
+use page_rows::{LookUp, count, to_rows};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -149,10 +152,17 @@ enum Written {
     Over,
 }
 
+/// A transaction that may move the audience on, or why there is none.
+enum Begun {
+    Ours(Transaction, Dispatch),
+    Not(Written),
+}
+
 impl Fetch {
     async fn run(mut self) {
+        let mut own = OwnRows::new(self.lane.sender.own_rows_memory.clone());
         while !self.stop.is_cancelled() {
-            match self.next_page().await {
+            match self.next_page(&mut own).await {
                 Ok(Written::More) => {}
                 Ok(Written::Complete | Written::Over) => break,
                 Err(error) if error.is_over() => break,
@@ -172,7 +182,7 @@ impl Fetch {
         self.lane.look.notify_one();
     }
 
-    async fn next_page(&mut self) -> Result<Written, LaneError> {
+    async fn next_page(&mut self, own: &mut OwnRows) -> Result<Written, LaneError> {
         let store = &self.lane.sender.store;
         let dispatch = store.in_time(async {
             let mut connection = store.connection().await?;
@@ -193,7 +203,7 @@ impl Fetch {
             Ok(page) => {
                 let next = page.next_cursor.clone();
                 let (written, ahead) =
-                    tokio::join!(self.write_and_tell(&dispatch, page), self.ask_ahead(next));
+                    tokio::join!(self.write_and_tell(own, &dispatch, page), self.ask_ahead(next));
                 self.ahead = ahead;
                 written
             }
@@ -202,9 +212,9 @@ impl Fetch {
                     detail,
                     "the ERP forgot where it was; starting from its first page"
                 );
-                store.in_time(self.save_cursor(&dispatch, None)).await?;
+                let written = store.in_time(self.save_cursor(&dispatch, None)).await?;
                 self.pause(super::AGAIN_AFTER).await;
-                Ok(Written::More)
+                Ok(written)
             }
             Err(error) => {
                 store.in_time(self.hold(&error.to_string())).await?;
@@ -214,8 +224,18 @@ impl Fetch {
         }
     }
 
-    async fn write_and_tell(&self, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
-        let written = self.lane.sender.store.in_time(self.write(believed, page)).await?;
+    async fn write_and_tell(
+        &self,
+        own: &mut OwnRows,
+        believed: &Dispatch,
+        page: Page,
+    ) -> Result<Written, LaneError> {
+        let written = self
+            .lane
+            .sender
+            .store
+            .in_time(self.write(own, believed, page))
+            .await?;
         self.lane.look.notify_one();
         Ok(written)
     }
@@ -276,50 +296,26 @@ impl Fetch {
 
     /// Writes one page's rows and the cursor behind it, unless the campaign was stopped or the page was
     /// written already.
-    async fn write(&self, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
-        let mut transaction = self.lane.begin().await?;
-        let campaign = campaigns::get_for_update(&mut transaction, self.campaign.id).await?;
-        if campaign.status != CampaignStatus::Sending {
-            return Ok(Written::Over);
-        }
-        let dispatch = dispatches::lock(&mut transaction, self.campaign.id).await?;
-        if dispatch.audience_complete || dispatch.erp_cursor != believed.erp_cursor {
-            return Ok(Written::More);
-        }
-        let judged: Vec<(Customer, Evaluated)> = page
-            .customers
-            .into_iter()
-            .map(|customer| {
-                let evaluated = self.rule.evaluate(&customer);
-                (customer, evaluated)
-            })
-            .collect();
-        let customers: Vec<String> = judged.iter().map(|(customer, _)| customer.id.clone()).collect();
-        let phones: Vec<CanonicalPhone> = judged
-            .iter()
-            .filter_map(|(_, evaluated)| recipient(evaluated))
-            .collect();
-        let present = rows::present(&mut transaction, self.campaign.id, &customers, &phones).await?;
-        let rows = to_rows(judged, present, dispatch.next_seq);
-        let mut delta = CounterDelta::default();
-        for row in &rows {
-            match &row.skip {
-                Some((reason, _)) => {
-                    delta.added(MessageState::Skipped);
-                    delta.skipped(*reason, 1);
-                }
-                None => delta.added(MessageState::Pending),
-            }
-        }
-        rows::insert(&mut transaction, self.campaign.id, &rows).await?;
-        let next_seq = Seq(dispatch.next_seq.0 + rows.len() as i64);
+    async fn write(&self, own: &mut OwnRows, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
+        let judged = self.judge(page.customers);
+        let (mut transaction, dispatch) = match self.begin(believed).await? {
+            Begun::Ours(transaction, dispatch) => (transaction, dispatch),
+            Begun::Not(written) => return Ok(written),
+        };
+        own.compare(dispatch.next_seq);
+        let present = self.look_up(&mut transaction, &LookUp::of(&judged, own)).await?;
+        let page_rows = to_rows(judged, present, dispatch.next_seq);
+        rows::insert(&mut transaction, self.campaign.id, &page_rows).await?;
+        let next_seq = Seq(dispatch.next_seq.0 + page_rows.len() as i64);
         let complete = page.next_cursor.is_none();
         let cursor = page.next_cursor.as_deref();
-        dispatches::save_audience(&mut transaction, self.campaign.id, cursor, complete, next_seq).await?;
         holds::lift_campaign(&mut transaction, self.campaign.id, HoldKind::Erp).await?;
-        counters::apply(&mut transaction, self.campaign.id, &delta).await?;
+        // The feeder writes to this row too: it is changed as late as the order of locks allows.
+        dispatches::save_audience(&mut transaction, self.campaign.id, cursor, complete, next_seq).await?;
+        counters::apply(&mut transaction, self.campaign.id, &count(&page_rows)).await?;
         commit(transaction).await?;
-        metrics::counter!("audience_rows_total").increment(rows.len() as u64);
+        own.wrote(&page_rows, next_seq);
+        metrics::counter!("audience_rows_total").increment(page_rows.len() as u64);
         Ok(if complete {
             Written::Complete
         } else {
@@ -327,21 +323,52 @@ impl Fetch {
         })
     }
 
-    async fn save_cursor(&self, believed: &Dispatch, cursor: Option<&str>) -> Result<(), LaneError> {
+    fn judge(&self, customers: Vec<Customer>) -> Vec<(Customer, Evaluated)> {
+        customers
+            .into_iter()
+            .map(|customer| {
+                let evaluated = self.rule.evaluate(&customer);
+                (customer, evaluated)
+            })
+            .collect()
+    }
+
+    async fn look_up(&self, connection: &mut Connection, wanted: &LookUp) -> Result<Present, LaneError> {
+        let LookUp {
+            customers,
+            phones,
+            recipients,
+        } = wanted;
+        metrics::counter!("audience_lookups_total").increment((customers.len() + phones.len()) as u64);
+        let mut present = rows::written(&mut *connection, self.campaign.id, customers, phones).await?;
+        present.suppressed = suppressions::among(connection, recipients).await?;
+        Ok(present)
+    }
+
+    async fn save_cursor(&self, believed: &Dispatch, cursor: Option<&str>) -> Result<Written, LaneError> {
+        let (mut transaction, dispatch) = match self.begin(believed).await? {
+            Begun::Ours(transaction, dispatch) => (transaction, dispatch),
+            Begun::Not(written) => return Ok(written),
+        };
+        let campaign = self.campaign.id;
+        dispatches::save_audience(&mut transaction, campaign, cursor, false, dispatch.next_seq).await?;
+        commit(transaction).await?;
+        Ok(Written::More)
+    }
+
+    /// Locks the campaign and not its dispatch, for which the feeder would wait: whoever says how far the audience is
+    /// comes through here, one after the other.
+    async fn begin(&self, believed: &Dispatch) -> Result<Begun, LaneError> {
         let mut transaction = self.lane.begin().await?;
-        let dispatch = dispatches::lock(&mut transaction, self.campaign.id).await?;
-        if dispatch.erp_cursor == believed.erp_cursor {
-            dispatches::save_audience(
-                &mut transaction,
-                self.campaign.id,
-                cursor,
-                false,
-                dispatch.next_seq,
-            )
-            .await?;
-            commit(transaction).await?;
+        let campaign = campaigns::get_for_update(&mut transaction, self.campaign.id).await?;
+        if campaign.status != CampaignStatus::Sending {
+            return Ok(Begun::Not(Written::Over));
         }
-        Ok(())
+        let dispatch = dispatches::get(&mut transaction, self.campaign.id).await?;
+        if dispatch.audience_complete || dispatch.erp_cursor != believed.erp_cursor {
+            return Ok(Begun::Not(Written::More));
+        }
+        Ok(Begun::Ours(transaction, dispatch))
     }
 
     /// The ERP gives no page: the campaign is held, with the reason, until it does.
@@ -385,62 +412,4 @@ fn test_customers(lender: &Customer, phones: &[String]) -> Vec<Customer> {
         ..lender.clone()
     };
     phones.iter().enumerate().map(number).collect()
-}
-
-fn recipient(evaluated: &Evaluated) -> Option<CanonicalPhone> {
-    match evaluated {
-        Evaluated::Recipient { phone, .. } => Some(*phone),
-        Evaluated::Skipped { .. } => None,
-    }
-}
-
-/// The rows of a page. Customers that have a row are passed over; a number that has a row makes a duplicate,
-/// which does not claim the number. Neither does a row that is skipped for another reason: somebody else
-/// may have the same number and be fit to receive.
-fn to_rows(judged: Vec<(Customer, Evaluated)>, mut present: Present, first: Seq) -> Vec<AudienceRow> {
-    let mut rows: Vec<AudienceRow> = Vec::with_capacity(judged.len());
-    let mut claimed: HashMap<CanonicalPhone, Seq> = std::mem::take(&mut present.phones);
-    for (customer, evaluated) in judged {
-        if !present.customers.insert(customer.id.clone()) {
-            continue;
-        }
-        let seq = Seq(first.0 + rows.len() as i64);
-        rows.push(to_row(seq, customer, evaluated, &mut claimed, &present));
-    }
-    rows
-}
-
-fn to_row(
-    seq: Seq,
-    customer: Customer,
-    evaluated: Evaluated,
-    claimed: &mut HashMap<CanonicalPhone, Seq>,
-    present: &Present,
-) -> AudienceRow {
-    let mut row = AudienceRow {
-        seq,
-        customer_id: customer.id,
-        phone_as_given: customer.phone,
-        phone: None,
-        duplicate_of: None,
-        variables: Vec::new(),
-        skip: None,
-    };
-    match evaluated {
-        Evaluated::Skipped { reason, detail, .. } => row.skip = Some((reason, detail)),
-        Evaluated::Recipient { phone, variables, .. } => {
-            if let Some(&first) = claimed.get(&phone) {
-                row.duplicate_of = Some(first);
-                row.skip = Some((SkipReason::Duplicate, None));
-                return row;
-            }
-            claimed.insert(phone, seq);
-            row.phone = Some(phone);
-            row.variables = variables;
-            if present.suppressed.contains(&phone) {
-                row.skip = Some((SkipReason::OptedOut, None));
-            }
-        }
-    }
-    row
 }

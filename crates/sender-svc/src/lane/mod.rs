@@ -17,6 +17,7 @@ mod silent;
 mod spacing;
 
 use crate::app::Sender;
+pub(crate) use audience::OWN_ROWS_BYTES_MAX;
 use campaign_store::lanes::Lease;
 use campaign_store::{LONG_WORK, Transaction, commit, in_time, lanes};
 use campaign_streams::lane::{LaneOwner, OwnerReply};

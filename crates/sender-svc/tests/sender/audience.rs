@@ -4,13 +4,15 @@ use crate::member::{Act, Member};
 use crate::stage::{SOON, Stage, erp_faults};
 use campaign_core::campaign::{Audience, CampaignStatus, HoldKind};
 use campaign_core::contracts::{MessageOutcome, Outcome, OutcomeSource};
-use campaign_core::ids::{Generation, MessageKey, Seq};
+use campaign_core::ids::{CampaignId, Generation, MessageKey, Seq};
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_core::segment::Segment;
-use campaign_store::{holds, messages};
+use campaign_store::audience::{self as rows, AudienceRow};
+use campaign_store::{campaigns, dispatches, holds, messages};
 use chrono::Utc;
 use serde_json::json;
 use testkit::wait_for;
+use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_campaign_goes_from_sending_to_finished_with_every_recipient_accepted_once() {
@@ -106,6 +108,66 @@ async fn an_erp_that_stays_away_holds_the_campaign_with_the_reason() {
     .await;
     assert_eq!(hold.kind, HoldKind::Erp);
     assert!(hold.reason.contains("attempts"), "{}", hold.reason);
+}
+
+/// The feeder records how far it is many times while a page is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_page_to_record_what_was_fed() {
+    let stage = Stage::start(400).await;
+    let member = Member::start(&stage.streams, |_| Act::Accept);
+    let id = CampaignId(Uuid::now_v7());
+    // Whoever writes a row with the same position waits for this transaction.
+    let mut first_row = stage.store.begin().await.expect("Postgres answers");
+    let row = AudienceRow {
+        seq: Seq(1),
+        customer_id: "somebody".to_owned(),
+        phone_as_given: None,
+        phone: None,
+        duplicate_of: None,
+        variables: Vec::new(),
+        skip: None,
+    };
+    rows::insert(&mut first_row, id, &[row])
+        .await
+        .expect("it is written");
+    stage.send(|campaign| campaign.id = id).await;
+    let impatient = stage.impatient_store();
+    wait_for(SOON, "a page to be under way", async || {
+        let mut transaction = impatient.begin().await.ok()?;
+        let locked = campaigns::get_for_update(&mut transaction, id).await;
+        locked.is_err().then_some(())
+    })
+    .await;
+
+    let mut feeding = impatient.begin().await.expect("Postgres answers");
+    dispatches::save_enqueued(&mut feeding, id, Generation(1), Seq(1))
+        .await
+        .expect("it does not wait");
+    let dispatch = dispatches::get(&mut feeding, id).await.expect("a dispatch");
+    assert_eq!((dispatch.enqueued_seq, dispatch.next_seq), (Seq(1), Seq(1)));
+    drop(feeding);
+    drop(first_row);
+    assert_eq!(stage.finished(id).await.total, 400);
+    assert!(member.accepted_once() > 300);
+}
+
+/// A fetch that did not write them itself looks them up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_begins_again_finds_the_rows_of_the_one_before() {
+    // More than fit into the lane, so that the campaign stays as it is while nobody sends.
+    let stage = Stage::start_with(1_500, &["--feed-window=500".to_owned()]).await;
+    let id = stage.send(|_| {}).await;
+    let complete = async || stage.progress(id).await.audience_complete.then_some(());
+    wait_for(SOON, "the audience to be complete", complete).await;
+    let before = stage.progress(id).await;
+    stage.fetch_again().await;
+    wait_for(SOON, "it to be complete again", complete).await;
+    let after = stage.progress(id).await;
+    assert_eq!(before.total, 1_500);
+    assert_eq!((after.total, after.skipped_by), (1_500, before.skipped_by));
+    let mut connection = stage.store.connection().await.expect("Postgres answers");
+    let holds = holds::of_campaign(&mut connection, id).await.expect("holds");
+    assert_eq!(holds, Vec::new(), "every page could be stored");
 }
 
 /// WhatsApp calls a person of before the ninth digit otherwise than they are sent to: both are kept.

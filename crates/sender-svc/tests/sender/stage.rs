@@ -173,6 +173,13 @@ impl Stage {
         campaign.id
     }
 
+    /// Connections that do not wait for what others have locked.
+    pub(crate) fn impatient_store(&self) -> Store {
+        let mut config = PoolConfig::new(self.database.url(), "impatient");
+        config.lock_timeout = Duration::from_millis(200);
+        Store::lazy(&config).expect("a good url")
+    }
+
     pub(crate) async fn campaign(&self, id: CampaignId) -> Campaign {
         let mut connection = self.store.connection().await.expect("Postgres answers");
         campaigns::get(&mut connection, id)
@@ -286,6 +293,13 @@ impl Stage {
     pub(crate) async fn slow_down(&self) {
         self.database
             .execute("UPDATE phone_numbers SET throughput_per_second = 20")
+            .await;
+    }
+
+    /// The ERP is read from its first page again, by a fetch of its own.
+    pub(crate) async fn fetch_again(&self) {
+        self.database
+            .execute("UPDATE dispatches SET erp_cursor = NULL, audience_complete = false")
             .await;
     }
 
