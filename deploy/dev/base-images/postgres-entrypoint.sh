@@ -1,6 +1,6 @@
 #!/bin/bash
 # Of the stand-in for the postgres image: options alone are postgres's, root becomes user postgres, and an
-# empty data folder becomes a cluster with POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB.
+# empty data folder becomes a cluster with POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and POSTGRES_INITDB_ARGS.
 set -euo pipefail
 
 case ${1:-} in
@@ -18,8 +18,9 @@ if [[ ! -s $PGDATA/PG_VERSION ]]; then
     : "${POSTGRES_PASSWORD:?is needed to make the cluster}"
     user=${POSTGRES_USER:-postgres}
     database=${POSTGRES_DB:-$user}
+    read -ra arguments <<<"${POSTGRES_INITDB_ARGS:-}"
     initdb --username "$user" --pwfile <(printf '%s\n' "$POSTGRES_PASSWORD") --auth-local trust \
-        --auth-host scram-sha-256
+        --auth-host scram-sha-256 "${arguments[@]}"
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
     # Nobody can reach it before all is there: no address, a socket of its own.
     sockets=$(mktemp -d)
