@@ -6,7 +6,7 @@ use campaign_core::message::MessageState;
 use campaign_core::template::Template;
 use campaign_runtime::{Runtime, Shutdown};
 use campaign_streams::lane::{
-    Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, OutcomeReader, OwnerReply, Survey,
+    Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, OutcomeReader, OwnerReply, Survey, Surveyed,
 };
 use campaign_streams::{RedisConfig, StreamId, Streams};
 use chrono::Utc;
@@ -240,10 +240,17 @@ impl Owner {
 
     /// A look that reclaims nothing.
     pub(crate) async fn survey(&self, campaign: CampaignId) -> Survey {
-        match self.hold.survey(campaign, Duration::from_hours(1)).await.unwrap() {
-            OwnerReply::Ok(Some(survey)) => survey,
+        survey(&self.hold, campaign).await
+    }
+}
+
+async fn survey(hold: &LaneOwner, campaign: CampaignId) -> Survey {
+    match hold.survey(&[campaign], Duration::from_hours(1)).await.unwrap() {
+        OwnerReply::Ok(mut surveyed) => match surveyed.remove(0) {
+            Surveyed::Found(survey) => survey,
             other => panic!("{other:?}"),
-        }
+        },
+        other => panic!("{other:?}"),
     }
 }
 
@@ -256,10 +263,7 @@ pub(crate) struct Feeder {
 impl Feeder {
     /// Feeds from `next` on until about `window` are outstanding. Returns the seq that comes next.
     pub(crate) async fn top_up(&self, next: i64, window: i64) -> i64 {
-        let survey = self.hold.survey(self.campaign, Duration::from_hours(1)).await;
-        let OwnerReply::Ok(Some(survey)) = survey.unwrap() else {
-            panic!("the lane has the campaign");
-        };
+        let survey = survey(&self.hold, self.campaign).await;
         let room = window - survey.outstanding as i64;
         if room <= 0 {
             return next;
