@@ -1,4 +1,6 @@
 //! Counters: one row a campaign, changed in the transaction that changes the rows they count.
+//!
+//! `(SELECT $1)` hides from the planner how many campaigns there are, so that one plan serves all, as in [`crate::costs`].
 
 use crate::{Connection, Result, StoreError};
 use campaign_core::ids::CampaignId;
@@ -131,7 +133,7 @@ async fn lock(
     let rows = sqlx::query(
         "-- counters.lock
          SELECT campaign, skipped_by, failed_by, recent FROM campaign_counters
-         WHERE campaign = ANY($1) ORDER BY campaign FOR UPDATE",
+         WHERE campaign = ANY((SELECT $1::uuid[])::uuid[]) ORDER BY campaign FOR UPDATE",
     )
     .bind(campaigns.map(|campaign| campaign.0).collect::<Vec<_>>())
     .fetch_all(connection)
@@ -170,8 +172,8 @@ async fn write(connection: &mut Connection, changed: &[(CampaignId, &CounterDelt
              skipped_by = u.skipped_by, failed_by = u.failed_by, recent = u.recent,
              first_accepted_at = LEAST(c.first_accepted_at, u.first_accepted_at),
              last_accepted_at = GREATEST(c.last_accepted_at, u.last_accepted_at)
-         FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::jsonb[],
+         FROM UNNEST((SELECT $1::uuid[]), $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                 $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::jsonb[],
                  $15::jsonb[], $16::jsonb[], $17::timestamptz[], $18::timestamptz[])
              AS u (campaign, pending, deferred, uncertain, failed, skipped, cancelled, accepted, sent, undelivered,
                  delivered, read, total, skipped_by, failed_by, recent, first_accepted_at, last_accepted_at)

@@ -206,11 +206,17 @@ pub async fn update(connection: &mut Connection, rows: &[LockedRow]) -> Result<(
             rows.iter().map(|$row| $value).collect::<Vec<_>>()
         };
     }
+    // One campaign is named once: where a column ends before the others, UNNEST goes on with NULL.
+    let mut campaigns = column!(row => row.campaign.0);
+    campaigns.dedup();
+    if campaigns.len() > 1 {
+        campaigns = column!(row => row.campaign.0);
+    }
     sqlx::query(
         "-- messages.update
          INSERT INTO messages (campaign, seq, customer_id, variables, state, generation, attempts, wamid, wa_id, error_code,
              error_text, settled_at, accepted_at, sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros)
-         SELECT campaign, seq, '', '{}', state::message_state, generation, attempts, wamid, wa_id, error_code, error_text,
+         SELECT coalesce(campaign, ($1::uuid[])[1]), seq, '', '{}', state::message_state, generation, attempts, wamid, wa_id, error_code, error_text,
              settled_at, accepted_at, sent_at, delivered_at, read_at, cost_category, cost_basis, cost_micros
          FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::text[], $7::text[],
                  $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
@@ -225,7 +231,7 @@ pub async fn update(connection: &mut Connection, rows: &[LockedRow]) -> Result<(
              cost_category = EXCLUDED.cost_category, cost_basis = EXCLUDED.cost_basis,
              cost_micros = EXCLUDED.cost_micros",
     )
-    .bind(column!(locked => locked.campaign.0))
+    .bind(campaigns)
     .bind(column!(locked => locked.seq.0))
     .bind(column!(locked => locked.row.state.as_str()))
     .bind(column!(locked => locked.row.generation.0))

@@ -74,11 +74,7 @@ impl Stage {
     async fn left(&self, id: CampaignId, events: &Events) -> Left {
         let held = self.reasons(id, HoldKind::Budget).await;
         let (progress, cost) = (self.progress(id).await, self.cost(id).await);
-        let told = events.lock().expect("not poisoned");
-        let of_campaign = told.iter().filter(|(campaign, ..)| *campaign == id);
-        let events = of_campaign.map(|(_, seq, state, code)| (*seq, *state, code.clone()));
-        let events = events.collect();
-        drop(told);
+        let events = events_of(id, events);
         let mut connection = self.store.connection().await.expect("Postgres answers");
         let rows = reports::recipients(&mut connection, id, None, Seq(0), 1_000).await;
         let mut rows = rows.expect("recipients");
@@ -118,6 +114,14 @@ impl Stage {
         ));
         events
     }
+}
+
+fn events_of(id: CampaignId, events: &Events) -> Vec<(Seq, &'static str, Option<String>)> {
+    let told = events.lock().expect("not poisoned");
+    let of_campaign = told.iter().filter(|(campaign, ..)| *campaign == id);
+    of_campaign
+        .map(|(_, seq, state, code)| (*seq, *state, code.clone()))
+        .collect()
 }
 
 fn id_in(days: i64) -> CampaignId {
