@@ -72,7 +72,7 @@ pub struct Config {
     simulate_seed: u64,
 
     /// Most messages being sent at a time, over all lanes of this replica
-    #[arg(long, env = "CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: u32,
 
     /// The only phone numbers that are written to, separated by commas; empty for everyone

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 const BATCH_MAX: usize = 4_000;
 /// How long a read waits for the first outcome.
 const BLOCK: Duration = Duration::from_millis(400);
-/// A lane's outcomes are left to gather for so long: fewer, larger transactions.
-const GATHER: Duration = Duration::from_millis(15);
+/// A lane's outcomes are left to gather for so long: fewer, larger transactions. Whoever has twenty lanes of 80 a second
+/// would else spend a core on commits of two rows.
+const GATHER: Duration = Duration::from_millis(40);
 /// So long if a batch had at least [`BUSY_FROM`]: what webhooks say of a message soon after it is then one change.
-const GATHER_BUSY: Duration = Duration::from_millis(60);
+const GATHER_BUSY: Duration = Duration::from_millis(100);
 const BUSY_FROM: usize = 100;
 /// How often an idle ledger records that it knows of everything.
 const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);

@@ -1,13 +1,14 @@
 //! P2: one row a recipient, whatever the ERP does; and from there to the end.
 
 use crate::member::{Act, Member};
-use crate::stage::{SOON, Stage, erp_faults};
+use crate::stage::{SOON, Stage, erp_faults, lane};
 use campaign_core::campaign::{Audience, CampaignStatus, HoldKind};
 use campaign_core::contracts::{MessageOutcome, Outcome, OutcomeSource};
-use campaign_core::ids::{CampaignId, Generation, MessageKey, Seq};
+use campaign_core::ids::{CampaignId, Generation, InstanceId, MessageKey, Seq};
 use campaign_core::message::{MessageState, SkipReason};
 use campaign_core::segment::Segment;
 use campaign_store::audience::{self as rows, AudienceRow};
+use campaign_store::lanes::Lease;
 use campaign_store::{campaigns, dispatches, holds, messages};
 use chrono::Utc;
 use serde_json::json;
@@ -140,7 +141,12 @@ async fn nobody_waits_for_a_page_to_record_what_was_fed() {
     .await;
 
     let mut feeding = impatient.begin().await.expect("Postgres answers");
-    dispatches::save_enqueued(&mut feeding, id, Generation(1), Seq(1))
+    let first_owner = Lease {
+        lane: lane(),
+        epoch: 1,
+        owner: InstanceId(Uuid::now_v7()),
+    };
+    dispatches::save_enqueued(&mut feeding, &first_owner, id, Generation(1), Seq(1))
         .await
         .expect("it does not wait");
     let dispatch = dispatches::get(&mut feeding, id).await.expect("a dispatch");
