@@ -71,6 +71,10 @@ pub struct Config {
     #[command(flatten)]
     pub erp_api_key: SecretSetting<ErpApiKey>,
 
+    /// Most requests a second to the ERP, by this replica: one or a few for each campaign that is scheduled or previewed
+    #[arg(long, env = "ERP_REQUESTS_PER_SECOND", default_value_t = NonZeroU32::new(20).expect("20 is not zero"))]
+    pub erp_requests_per_second: NonZeroU32,
+
     /// Where templates and limits are read; without a token they are not.
     #[command(flatten)]
     pub whatsapp: WhatsappSettings,
@@ -130,6 +134,7 @@ impl Config {
         let mut erp = ErpConfig::new(&self.erp_base_url, self.erp_api_key.required()?);
         erp.further_roots_pem = self.runtime.trusted_roots.pem()?;
         erp.timeout = ERP_TIMEOUT;
+        erp.requests_per_second = self.erp_requests_per_second;
         erp.max_attempts = NonZeroU32::new(ERP_ATTEMPTS).expect("not zero");
         erp.max_retry_after = Duration::from_secs(2);
         ErpClient::new(erp).map_err(|invalid| {

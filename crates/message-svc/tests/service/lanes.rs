@@ -57,7 +57,7 @@ async fn nothing_is_taken_before_the_owner_admits() {
         .ledger
         .outcomes()
         .iter()
-        .all(|outcome| matches!(outcome, Outcome::Join { concurrency: 256, .. }));
+        .all(|outcome| matches!(outcome, Outcome::Join { concurrency: 1_024, .. }));
     assert!(only_joins, "{:?}", owner.ledger.outcomes());
     let survey = owner.survey(campaign).await;
     assert_eq!((survey.outstanding, survey.in_flight), (10, 0));
