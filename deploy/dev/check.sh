@@ -28,6 +28,11 @@ check_if_installed shellcheck "shell scripts" shellcheck -x "${scripts[@]}"
 check_if_installed cargo-machete "unused dependencies" cargo machete
 check_if_installed cargo-deny "licences, bans and sources" cargo deny --all-features check licenses bans sources
 check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+# Workspaces of their own, which nothing else builds.
+check "the benchmark's parts" cargo check --quiet --locked --all-targets --target-dir target --manifest-path bench/parts/Cargo.toml
+for manifest in fuzz/Cargo.toml bench/peers/bullmq-official/Cargo.toml; do
+    check "lock file beside $manifest" cargo fetch --quiet --locked --manifest-path "$manifest"
+done
 check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
 ((${#left_out[@]} == 0)) || printf 'left out, not installed: %s\n' "${left_out[@]}"
