@@ -72,9 +72,8 @@ pub async fn outcomes(count: i64) -> Result<()> {
     let mut left = count as usize;
     while left > 0 {
         let batch = reader.read(OUTCOMES_BATCH).await?;
-        let ids: Vec<StreamId> = batch.iter().map(|entry| entry.id).collect();
-        reader.delete(&ids).await?;
-        left = left.saturating_sub(ids.len());
+        reader.delete(&batch).await?;
+        left = left.saturating_sub(batch.len());
     }
     Ok(())
 }

@@ -73,9 +73,12 @@ impl StoreError {
                 | sqlx::Error::Tls(_),
             ) => true,
             // SQLSTATE class 53 is insufficient resources, 57P an operator's intervention (shutdown), 55P03 a
-            // lock that was not available in time, 57014 a statement that was cancelled by its timeout.
+            // lock that was not available in time, 57014 a statement that was cancelled by its timeout, 40 one that
+            // was sacrificed to another.
             _ => self.sqlstate().is_some_and(|code| {
-                code.starts_with("53") || code.starts_with("57P") || code == "55P03" || code == "57014"
+                ["53", "57P", "55P03", "57014", "40"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
             }),
         }
     }

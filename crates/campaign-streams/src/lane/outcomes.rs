@@ -9,6 +9,7 @@ use crate::{LaneKeys, Result, StreamId, Streams};
 use campaign_core::contracts::{BODY_FIELD, Outcome, TRACE_FIELD};
 use campaign_core::ids::LaneId;
 use redis::aio::MultiplexedConnection;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Most outcomes in one entry, as in `scripts/outcomes.lua`.
@@ -24,6 +25,8 @@ pub struct OutcomeReader {
     keys: LaneKeys,
     connection: Option<MultiplexedConnection>,
     block: Duration,
+    /// Entries that are not deleted yet and of which something is among the dead letters.
+    set_aside: HashSet<String>,
 }
 
 /// An outcome and its place in the stream.
@@ -73,6 +76,7 @@ impl OutcomeReader {
             keys: streams.keys().lane(lane),
             connection: None,
             block,
+            set_aside: HashSet::new(),
         }
     }
 
@@ -96,10 +100,15 @@ impl OutcomeReader {
             };
             batch.complete = raw.len() < wanted;
             for entry in raw {
+                if batch.outcomes.len() >= most {
+                    batch.complete = false;
+                    break;
+                }
                 let decoded = decode(&entry);
-                if let Err(error) = self.set_aside(&mut connection, &entry, &decoded).await {
+                match self.set_aside(&mut connection, &entry, &decoded).await {
                     // A Redis out of memory takes no dead letter. It must drain all the same.
-                    refused = Some(error);
+                    Err(error) if error.is_out_of_memory() => refused = Some(error),
+                    set_aside => set_aside?,
                 }
                 batch.outcomes.extend(decoded.outcomes);
                 last = Some(entry.id);
@@ -134,11 +143,14 @@ impl OutcomeReader {
 
     /// Keeps what cannot be read of an entry for a person. Nothing else of it is left if nothing can be read.
     async fn set_aside(
-        &self,
+        &mut self,
         connection: &mut MultiplexedConnection,
         entry: &RawEntry,
         decoded: &Decoded,
     ) -> Result<()> {
+        if decoded.unreadable.is_empty() || self.set_aside.contains(&entry.id) {
+            return Ok(());
+        }
         let stream = self.keys.outcomes();
         for (letter, problem) in &decoded.unreadable {
             dead_letters::write(connection, self.streams.keys(), &stream, letter, problem).await?;
@@ -147,6 +159,8 @@ impl OutcomeReader {
             let mut command = redis::cmd("XDEL");
             command.arg(stream).arg(&entry.id);
             command.query_async::<()>(connection).await?;
+        } else {
+            self.set_aside.insert(entry.id.clone());
         }
         Ok(())
     }
@@ -157,7 +171,9 @@ impl OutcomeReader {
         command.arg(self.keys.outcomes());
         let mut any = false;
         for outcome in applied.iter().filter(|outcome| outcome.closes) {
-            command.arg(outcome.id.to_string());
+            let id = outcome.id.to_string();
+            self.set_aside.remove(&id);
+            command.arg(id);
             any = true;
         }
         if !any {

@@ -207,6 +207,53 @@ async fn an_unreadable_outcome_spares_its_neighbours() {
     assert_eq!(bodies, BTreeSet::from(["not JSON", "{}"]));
     assert!(letters.iter().all(|letter| letter.letter.id == entry));
     assert_eq!(entries(&ground).await, 1, "until the others are applied");
+    reader.read(10).await.expect("read again");
+    let again = dead_letters::list(&ground.streams, Letters::Dead, None, 10)
+        .await
+        .expect("listed");
+    assert_eq!(again.len(), 2, "each is kept once, however often it is read");
     reader.delete(&read).await.expect("deleted");
     assert_eq!(entries(&ground).await, 0);
+}
+
+/// An entry of an earlier version, written by itself, and a clock that went back: nothing is counted below what is there.
+#[tokio::test]
+async fn entries_that_were_not_counted_are_counted_by_themselves() {
+    let ground = Ground::new().await;
+    let mut member = ground.member().await;
+    let campaign = ground.open(1).await;
+    let reporter = OutcomeReporter::new(&ground.streams, &ground.lane).expect("a good url");
+    let told: Vec<Outcome> = (1..=70)
+        .map(|seq| outcome(campaign, id(1, seq), MessageState::Read))
+        .collect();
+    reporter.append(&told, "").await.expect("appended");
+    let body = serde_json::to_string(&told[0]).expect("JSON");
+    let later = "9999999999999-0";
+    let _: String = raw(
+        &ground.redis,
+        &["XADD", &ground.keys.outcomes(), later, "body", &body],
+    )
+    .await;
+    let settled = member.settle(&[]).await;
+    assert_eq!(settled.outcomes, 64, "what the first entry holds, at least");
+    reporter.append(&told[..1], "").await.expect("behind the clock");
+    let read = reader(&ground).read(1_000).await.expect("read").outcomes;
+    assert_eq!(read.len(), 72);
+    assert!(read.windows(2).all(|two| two[0].id <= two[1].id));
+}
+
+/// P4: where it cannot be found out what waits, nothing is written, and nobody is told that it was applied.
+#[tokio::test]
+async fn whoever_may_not_look_does_not_publish() {
+    let ground = Ground::new().await;
+    let reporter = OutcomeReporter::new(&ground.streams, &ground.lane).expect("a good url");
+    let told = [outcome(ground.open(1).await, id(1, 1), MessageState::Read)];
+    reporter.append(&told, "").await.expect("appended");
+    let () = raw(&ground.redis, &["ACL", "SETUSER", "default", "-xinfo"]).await;
+    reporter
+        .append(&told, "")
+        .await
+        .expect_err("it has no right to look");
+    let () = raw(&ground.redis, &["ACL", "SETUSER", "default", "+xinfo"]).await;
+    assert_eq!(entries(&ground).await, 1);
 }

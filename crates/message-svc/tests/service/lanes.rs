@@ -53,11 +53,15 @@ async fn nothing_is_taken_before_the_owner_admits() {
         (owner.ledger.outcomes().len() >= 2).then_some(())
     })
     .await;
-    let only_joins = owner
-        .ledger
-        .outcomes()
-        .iter()
-        .all(|outcome| matches!(outcome, Outcome::Join { concurrency: 1_024, .. }));
+    let only_joins = owner.ledger.outcomes().iter().all(|outcome| {
+        matches!(
+            outcome,
+            Outcome::Join {
+                concurrency: 1_024,
+                ..
+            }
+        )
+    });
     assert!(only_joins, "{:?}", owner.ledger.outcomes());
     let survey = owner.survey(campaign).await;
     assert_eq!((survey.outstanding, survey.in_flight), (10, 0));

@@ -38,7 +38,11 @@ pub(super) fn ends(work: &Work, now: DateTime<Utc>) -> bool {
 /// Makes the lane follow what was decided, and then says so in Postgres.
 pub(super) async fn follow(keeper: &mut Keeper<'_>, work: &Work) -> Result<(), LaneError> {
     let wanted = of(work);
+    let left_alone = keeper.is_left_alone(work.campaign);
     let Some(open) = keeper.open.get_mut(&work.campaign) else {
+        if left_alone && wanted.held {
+            hold_left_alone(keeper, work.campaign, &wanted).await?;
+        }
         return Ok(());
     };
     if open.controls != wanted {
@@ -60,6 +64,21 @@ pub(super) async fn follow(keeper: &mut Keeper<'_>, work: &Work) -> Result<(), L
         commit(transaction).await?;
     }
     Ok(())
+}
+
+/// What a campaign has in the lane must not go on while its step fails, be it that its keys are broken.
+async fn hold_left_alone(
+    keeper: &Keeper<'_>,
+    campaign: CampaignId,
+    wanted: &LaneControls,
+) -> Result<(), LaneError> {
+    match keeper.lane.owner.control(campaign, wanted).await {
+        Ok(reply) => LaneError::check(reply),
+        Err(error) => {
+            tracing::warn!(campaign_id = %campaign, %error, "a campaign that is left alone could not be held");
+            Ok(())
+        }
+    }
 }
 
 async fn wake_members(keeper: &Keeper<'_>) {

@@ -192,7 +192,13 @@ impl<'a> Keeper<'a> {
     fn leave_alone(&mut self, campaign: CampaignId, error: &LaneError) {
         tracing::error!(campaign_id = %campaign, %error, "a campaign's step failed");
         self.open.remove(&campaign);
+        self.surveyed.remove(&campaign);
         self.failed.insert(campaign, Instant::now());
+    }
+
+    /// Whether its step failed; it may lie in the lane all the same.
+    pub(super) fn is_left_alone(&self, campaign: CampaignId) -> bool {
+        self.failed.contains_key(&campaign)
     }
 
     fn looked_at_all(&self, work: &[Work]) -> bool {

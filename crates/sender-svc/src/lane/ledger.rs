@@ -67,6 +67,12 @@ impl Ledger {
         if entries.is_empty() {
             return self.record_caught_up(asked).await;
         }
+        let lane = self.lane.clone();
+        let Ok(_alone) = lane.many_campaigns.try_lock() else {
+            // The lane is built anew; what was read stays.
+            lane.pause(GATHER_BUSY).await;
+            return Ok(());
+        };
         let started = Instant::now();
         self.apply(&entries, complete.then_some(asked)).await?;
         metrics::histogram!("ledger_batch_seconds").record(started.elapsed());

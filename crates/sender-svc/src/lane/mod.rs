@@ -56,6 +56,9 @@ pub(crate) struct Lane {
     pub(crate) look: Notify,
     /// The keeper looks again, when that pays: the ledger went on.
     pub(crate) look_soon: Notify,
+    /// Held by whoever locks rows of several campaigns: the ledger with a batch, a rebuild with all of them. They take the
+    /// campaigns' rows and counters in different orders.
+    pub(crate) many_campaigns: tokio::sync::Mutex<()>,
     /// The portfolio that its messages count for, while that has a messaging limit.
     limited: Mutex<Option<String>>,
 }
@@ -116,6 +119,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             parked: Parked::default(),
             look: Notify::new(),
             look_soon: Notify::new(),
+            many_campaigns: tokio::sync::Mutex::new(()),
             limited: Mutex::new(None),
         });
         // However this ends, a panic included, the parts end with it and the lease is no longer prolonged.

@@ -167,6 +167,7 @@ async fn open_new_rounds(
     taken: MayHaveTaken,
 ) -> Result<(), LaneError> {
     let work = read_work(lane).await?;
+    let _alone = lane.many_campaigns.lock().await;
     let mut transaction = lane.begin().await?;
     lanes::allow_long_statements(&mut transaction).await?;
     let status = lanes::list(&mut transaction).await?;

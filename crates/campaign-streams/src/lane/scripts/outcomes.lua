@@ -18,14 +18,15 @@ end
 
 -- The last id ever written, the id of the first entry there is (or an empty text), and how many outcomes wait.
 local function outcomes_span(key)
-    local last, first = '0-0', nil
-    local info = redis.pcall('XINFO', 'STREAM', key)
-    for i = 1, info.err and 0 or #info, 2 do
+    if redis.call('EXISTS', key) == 0 then return '0-0', '', 0 end
+    local last, first
+    local info = redis.call('XINFO', 'STREAM', key)
+    for i = 1, #info, 2 do
         if info[i] == 'last-generated-id' then last = info[i + 1] end
         if info[i] == 'first-entry' then first = info[i + 1] end
     end
     if not first then return last, '', 0 end
-    return last, first[1], counted_by(last) - counted_by(first[1]) + held_by(first)
+    return last, first[1], math.max(0, counted_by(last) - counted_by(first[1])) + held_by(first)
 end
 
 -- Appends outcomes in order. Returns the ids of the entries, the id of the first entry there is (or an empty text),
