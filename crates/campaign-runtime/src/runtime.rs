@@ -149,6 +149,7 @@ impl Spawner {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let Self { shutdown, end, .. } = self.clone();
+        let task = Box::pin(task); // what follows moves it several times
         self.tasks.spawn(async move {
             let outcome = tokio::select! {
                 biased;

@@ -81,6 +81,17 @@ impl Database {
         };
         or_panic("run SQL", done.await.map_err(anyhow::Error::from));
     }
+
+    /// The number (`bigint`) that SQL answers which only a test would ask: about Postgres itself.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        let answer = async {
+            let mut connection = PgConnection::connect(&self.url).await?;
+            let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+            connection.close().await?;
+            Ok(number)
+        };
+        or_panic("ask SQL", answer.await)
+    }
 }
 
 impl Postgres {

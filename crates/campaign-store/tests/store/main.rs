@@ -8,5 +8,6 @@ mod lost_connections;
 mod plans;
 mod reporting;
 mod rights;
+mod sacrificed;
 mod statements;
 mod suppressed;

@@ -1,4 +1,4 @@
-//! A lane's outcomes, as the ledger reads them: always from the head, deleted once applied.
+//! A lane's outcomes, as the ledger reads them: from the head, deleted once applied.
 //!
 //! An entry holds up to [`OUTCOMES_EACH`] outcomes, a line of JSON each: writing, reading and deleting an entry costs
 //! about the same however many they are. Field `trace` has as many lines, or is empty; field `count` says how many.
@@ -84,14 +84,26 @@ impl OutcomeReader {
     /// stays until [`Self::delete`], so reading again gives it again. One that cannot be read goes to the dead
     /// letters and is left out.
     pub async fn read(&mut self, most: usize) -> Result<OutcomeBatch> {
+        self.read_from(None, most).await
+    }
+
+    /// As [`Self::read`], those behind the entry `last`, and without waiting.
+    pub async fn read_behind(&mut self, last: StreamId, most: usize) -> Result<OutcomeBatch> {
+        self.read_from(Some(last.to_string()), most).await
+    }
+
+    async fn read_from(&mut self, mut last: Option<String>, most: usize) -> Result<OutcomeBatch> {
         let mut connection = self.connected().await?;
         let mut batch = OutcomeBatch {
             outcomes: Vec::new(),
             complete: false,
         };
-        let (mut wanted, mut last, mut refused) = (ENTRIES_FIRST, None, None);
+        let (mut wanted, mut refused) = (ENTRIES_FIRST, None);
         while !batch.complete && batch.outcomes.len() < most {
-            let raw = match self.read_behind(&mut connection, last.as_deref(), wanted).await {
+            let raw = match self
+                .entries_behind(&mut connection, last.as_deref(), wanted)
+                .await
+            {
                 Ok(raw) => raw,
                 Err(error) => {
                     self.connection = None;
@@ -122,7 +134,7 @@ impl OutcomeReader {
     }
 
     /// The next entries; only for the first ones of all it is waited.
-    async fn read_behind(
+    async fn entries_behind(
         &self,
         connection: &mut MultiplexedConnection,
         last: Option<&str>,

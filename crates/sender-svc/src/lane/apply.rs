@@ -35,6 +35,21 @@ pub(crate) struct Applied {
     pub(crate) members: Vec<(InstanceId, Option<String>)>,
 }
 
+impl Applied {
+    /// Takes in what follows from outcomes that were applied after these.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.events.extend(later.events);
+        self.wishes.standing.extend(later.wishes.standing);
+        self.wishes.events.extend(later.wishes.events);
+        self.strays.extend(later.strays);
+        for (campaign, ends) in later.ends {
+            self.ends.entry(campaign).or_default().extend(ends);
+        }
+        self.over_budget.extend(later.over_budget);
+        self.members.extend(later.members);
+    }
+}
+
 /// A batch, by what it concerns.
 #[derive(Default)]
 struct Sorted<'a> {

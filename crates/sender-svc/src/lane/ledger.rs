@@ -1,14 +1,15 @@
 //! The ledger: reads what the message services report, from the head, and deletes what it has applied.
+//!
+//! Where there is more than one batch, the next is read and the one before is told of while one is written, so that
+//! Postgres does not wait for Redis. A batch still leaves the lane only after it was committed and told of; should
+//! anything fail, all that is left is read again from the head.
 
 use super::apply::{self, Applied};
+use super::telling::{self, Untold, tell};
 use super::{AGAIN_AFTER, Lane};
 use crate::lane::error::LaneError;
-use crate::wishes::Wishes;
-use campaign_core::contracts::{DeadLetter, MessageOutcome, WEBHOOK_ORIGIN};
 use campaign_store::lanes;
-use campaign_streams::dead_letters::{self, Letters};
-use campaign_streams::lane::{OutcomeBatch, OutcomeEntry, OutcomeReader, directory, tell_optouts};
-use chrono::Utc;
+use campaign_streams::lane::{OutcomeBatch, OutcomeEntry, OutcomeReader};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,11 +32,12 @@ pub(crate) async fn run(lane: Arc<Lane>) {
     let _ends = lane.stop.clone().drop_guard();
     let mut ledger = Ledger {
         reader: OutcomeReader::new(&lane.sender.streams, &lane.lease.lane, BLOCK),
+        ahead: None,
         caught_up_at: Instant::now(),
         lane,
     };
+    let store = ledger.lane.sender.store.clone();
     while !ledger.lane.stop.is_cancelled() {
-        let store = ledger.lane.sender.store.clone();
         match store.in_time(ledger.step()).await {
             Ok(()) => ledger.lane.progress.recorded(Instant::now()),
             Err(error) if error.is_over() => {
@@ -49,44 +51,95 @@ pub(crate) async fn run(lane: Arc<Lane>) {
             }
         }
     }
+    if let Err(error) = store.in_time(ledger.finish()).await {
+        tracing::info!(%error, "what was recorded last is told by who has the lane next");
+    }
 }
 
 struct Ledger {
     lane: Arc<Lane>,
     reader: OutcomeReader,
+    /// Set only by a step that succeeded.
+    ahead: Option<Ahead>,
     caught_up_at: Instant,
 }
 
+/// What one step leaves to the next.
+struct Ahead {
+    /// Never empty.
+    batch: Batch,
+    before: Untold,
+}
+
+/// Outcomes, and when the read was sent that found them.
+struct Batch {
+    outcomes: Vec<OutcomeEntry>,
+    /// Whether there was nothing more.
+    complete: bool,
+    asked: Instant,
+}
+
+impl Batch {
+    fn new(read: OutcomeBatch, asked: Instant) -> Self {
+        Self {
+            outcomes: read.outcomes,
+            complete: read.complete,
+            asked,
+        }
+    }
+}
+
 impl Ledger {
+    /// Applies one batch.
     async fn step(&mut self) -> Result<(), LaneError> {
         let asked = Instant::now();
-        let OutcomeBatch {
-            outcomes: entries,
-            complete,
-        } = self.reader.read(BATCH_MAX).await?;
-        if entries.is_empty() {
+        let (batch, before) = match self.ahead.take() {
+            Some(ahead) => (ahead.batch, Some(ahead.before)),
+            None => (Batch::new(self.reader.read(BATCH_MAX).await?, asked), None),
+        };
+        if batch.outcomes.is_empty() {
             return self.record_caught_up(asked).await;
         }
         let lane = self.lane.clone();
-        let Ok(_alone) = lane.many_campaigns.try_lock() else {
+        let Ok(alone) = lane.many_campaigns.try_lock() else {
             // The lane is built anew; what was read stays.
+            if let Some(before) = before {
+                tell(&lane, &mut self.reader, before).await?;
+            }
             lane.pause(GATHER_BUSY).await;
             return Ok(());
         };
         let started = Instant::now();
-        self.apply(&entries, complete.then_some(asked)).await?;
+        let complete_as_of = batch.complete.then_some(batch.asked);
+        let (applied, next) = tokio::join!(
+            apply(&lane, &batch.outcomes, complete_as_of),
+            beside(&lane, &mut self.reader, before, &batch),
+        );
+        drop(alone);
+        let (applied, next) = (applied?, next?);
         metrics::histogram!("ledger_batch_seconds").record(started.elapsed());
-        metrics::counter!("ledger_outcomes_total").increment(entries.len() as u64);
-        self.lane.look_soon.notify_one();
-        if complete {
-            let gather = if entries.len() < BUSY_FROM {
-                GATHER
-            } else {
-                GATHER_BUSY
-            };
-            self.lane.pause(gather).await;
+        metrics::counter!("ledger_outcomes_total").increment(batch.outcomes.len() as u64);
+        lane.look_soon.notify_one();
+        let gather = gather_after(&batch);
+        let before = Untold {
+            entries: batch.outcomes,
+            applied,
+        };
+        if let Some(batch) = next {
+            self.ahead = Some(Ahead { batch, before });
+            return Ok(());
         }
+        tell(&lane, &mut self.reader, before).await?;
+        lane.pause(gather).await;
         Ok(())
+    }
+
+    /// Tells of what was applied last, when the lane stops.
+    async fn finish(&mut self) -> Result<(), LaneError> {
+        match self.ahead.take() {
+            Some(ahead) => tell(&self.lane, &mut self.reader, ahead.before).await,
+            None => Ok(()),
+        }
     }
 
     async fn record_caught_up(&mut self, asked: Instant) -> Result<(), LaneError> {
@@ -99,132 +152,62 @@ impl Ledger {
         }
         Ok(())
     }
+}
 
-    /// Applies a batch. If the data of one outcome is at fault, the batch is split until that one stands
-    /// alone; it is then applied without what it carries, and kept as a dead letter.
-    async fn apply(
-        &mut self,
-        entries: &[OutcomeEntry],
-        complete_as_of: Option<Instant>,
-    ) -> Result<(), LaneError> {
-        match apply::batch(&self.lane, entries, complete_as_of).await {
-            Ok(applied) => self.tell(entries, applied).await,
-            Err(LaneError::Store(error)) if error.is_data_error() => {
-                if let [single] = entries {
-                    return self.apply_stripped(single, &error.to_string()).await;
-                }
-                let (first, second) = entries.split_at(entries.len() / 2);
-                Box::pin(self.apply(first, None)).await?;
-                Box::pin(self.apply(second, complete_as_of)).await
-            }
-            Err(error) => Err(error),
-        }
+/// What can be done while a batch is written: telling of the one before, and reading the next, if there is more.
+async fn beside(
+    lane: &Lane,
+    reader: &mut OutcomeReader,
+    before: Option<Untold>,
+    batch: &Batch,
+) -> Result<Option<Batch>, LaneError> {
+    if let Some(before) = before {
+        tell(lane, reader, before).await?;
     }
+    let Some(last) = batch.outcomes.last().filter(|_| !batch.complete) else {
+        return Ok(None);
+    };
+    let asked = Instant::now();
+    let next = reader.read_behind(last.id, BATCH_MAX).await?;
+    Ok((!next.outcomes.is_empty()).then(|| Batch::new(next, asked)))
+}
 
-    /// An outcome whose contents Postgres refuses: kept for a person, and applied without them. If even that is
-    /// refused, it goes; the end of the round finds its row without an outcome.
-    async fn apply_stripped(&mut self, entry: &OutcomeEntry, reason: &str) -> Result<(), LaneError> {
-        self.set_aside(entry, reason).await?;
-        let stripped = [apply::stripped(entry)];
-        let applied = match apply::batch(&self.lane, &stripped, None).await {
-            Err(LaneError::Store(error)) if error.is_data_error() => Applied::default(),
-            applied => applied?,
-        };
-        self.tell(&stripped, applied).await
-    }
-
-    /// What follows once a batch is in Postgres. Each part may be repeated: if any fails, the batch is read,
-    /// applied and told again.
-    async fn tell(&mut self, entries: &[OutcomeEntry], applied: Applied) -> Result<(), LaneError> {
-        for (campaign, ends) in &applied.ends {
-            self.lane.shares.note(*campaign, ends);
-        }
-        apply::break_off(&self.lane, &applied.over_budget).await?;
-        self.tell_wishes(applied.wishes).await?;
-        self.keep_strays(&applied.strays).await?;
-        for (instance, identity) in &applied.members {
-            // An unverified lane admits its members when it is verified.
-            if let Err(error @ LaneError::Superseded) =
-                LaneError::check(self.lane.owner.set_member(*instance, identity.as_deref()).await?)
-            {
-                return Err(error);
-            }
-        }
-        let published = self.lane.sender.publish(applied.events).await;
-        drop_if_full(published, "message_events_dropped_total")?;
-        self.reader.delete(entries).await?;
-        Ok(())
-    }
-
-    /// The lanes first: what is queued for a person waits for nobody.
-    async fn tell_wishes(&self, wishes: Wishes) -> Result<(), LaneError> {
-        if wishes.standing.is_empty() {
-            return Ok(());
-        }
-        let sender = &self.lane.sender;
-        let lanes = directory(&sender.streams).await?;
-        tell_optouts(&sender.streams, &lanes, &wishes.standing, Utc::now()).await?;
-        let published = sender.publish_suppressions(wishes.events).await;
-        drop_if_full(published, "suppression_events_dropped_total")
-    }
-
-    async fn keep_strays(&self, strays: &[MessageOutcome]) -> Result<(), LaneError> {
-        let letters: Vec<DeadLetter> = strays.iter().map(stray).collect();
-        let kept = dead_letters::keep_all(&self.lane.sender.streams, Letters::Stray, &letters).await;
-        drop_if_full(kept, "strays_dropped_total")
-    }
-
-    async fn set_aside(&self, entry: &OutcomeEntry, reason: &str) -> Result<(), LaneError> {
-        tracing::error!(id = %entry.id, reason, "an outcome could not be recorded as it is");
-        let body = serde_json::to_string(&entry.outcome).unwrap_or_default();
-        let letter = DeadLetter {
-            stream: self
-                .lane
-                .sender
-                .streams
-                .keys()
-                .lane(&self.lane.lease.lane)
-                .outcomes(),
-            id: entry.id.to_string(),
-            reason: reason.to_owned(),
-            fields: vec![("body".to_owned(), body)],
-        };
-        match dead_letters::keep(&self.lane.sender.streams, &letter).await {
-            // The log has it; it must not keep Redis from draining.
-            Err(error) if error.is_out_of_memory() => Ok(()),
-            kept => Ok(kept?),
-        }
+/// How long outcomes may gather behind a batch.
+fn gather_after(batch: &Batch) -> Duration {
+    match batch.outcomes.len() {
+        _ if !batch.complete => Duration::ZERO,
+        few if few < BUSY_FROM => GATHER,
+        _ => GATHER_BUSY,
     }
 }
 
-/// The outcomes must go, or nothing ever frees memory: what a full Redis does not take is not told.
-fn drop_if_full(told: campaign_streams::Result<()>, counter: &'static str) -> Result<(), LaneError> {
-    match told {
-        Err(error) if error.is_out_of_memory() => {
-            tracing::warn!("Redis is out of memory; the outside is not told");
-            metrics::counter!(counter).increment(1);
-            Ok(())
+/// Applies a batch. If the data of one outcome is at fault, the batch is split until that one stands
+/// alone; it is then applied without what it carries, and kept as a dead letter.
+async fn apply(
+    lane: &Lane,
+    entries: &[OutcomeEntry],
+    complete_as_of: Option<Instant>,
+) -> Result<Applied, LaneError> {
+    match apply::batch(lane, entries, complete_as_of).await {
+        Err(LaneError::Store(error)) if error.is_data_error() => {
+            if let [single] = entries {
+                return apply_stripped(lane, single, &error.to_string()).await;
+            }
+            let (first, second) = entries.split_at(entries.len() / 2);
+            let mut applied = Box::pin(apply(lane, first, None)).await?;
+            applied.add(Box::pin(apply(lane, second, complete_as_of)).await?);
+            Ok(applied)
         }
-        told => Ok(told?),
+        applied => applied,
     }
 }
 
-fn stray(outcome: &MessageOutcome) -> DeadLetter {
-    let mut fields = vec![
-        ("biz_opaque_callback_data".to_owned(), outcome.key.to_string()),
-        ("status".to_owned(), outcome.state.to_string()),
-        ("timestamp".to_owned(), outcome.at.timestamp().to_string()),
-    ];
-    fields.extend(
-        outcome
-            .error
-            .as_ref()
-            .map(|error| ("error_code".to_owned(), error.code.clone())),
-    );
-    DeadLetter {
-        stream: WEBHOOK_ORIGIN.to_owned(),
-        id: outcome.wamid.clone().unwrap_or_default(),
-        reason: "no such message in the ledger".to_owned(),
-        fields,
+/// An outcome whose contents Postgres refuses: kept for a person, and applied without them. If even that is
+/// refused, it goes; the end of the round finds its row without an outcome.
+async fn apply_stripped(lane: &Lane, entry: &OutcomeEntry, reason: &str) -> Result<Applied, LaneError> {
+    telling::set_aside(lane, entry, reason).await?;
+    match apply::batch(lane, &[apply::stripped(entry)], None).await {
+        Err(LaneError::Store(error)) if error.is_data_error() => Ok(Applied::default()),
+        applied => applied,
     }
 }

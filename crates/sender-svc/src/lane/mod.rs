@@ -15,6 +15,7 @@ mod rebuild;
 mod rounds;
 mod silent;
 mod spacing;
+mod telling;
 
 use crate::app::Sender;
 pub(crate) use audience::OWN_ROWS_BYTES_MAX;

@@ -31,7 +31,7 @@ const STRAYS: usize = 2;
 const EVENTS: usize = 9;
 
 /// What was told of each message, whatever the order.
-type Events = Arc<Mutex<BTreeSet<(CampaignId, Seq, &'static str, Option<String>)>>>;
+pub(crate) type Events = Arc<Mutex<BTreeSet<(CampaignId, Seq, &'static str, Option<String>)>>>;
 
 /// What is left of a campaign.
 #[derive(Debug, PartialEq)]
@@ -46,7 +46,7 @@ struct Left {
 
 impl Stage {
     /// A campaign with an id of some days from now, of which everything is fed and nothing taken.
-    async fn fed_in(&self, days: i64) -> CampaignId {
+    pub(crate) async fn fed_in(&self, days: i64) -> CampaignId {
         let id = id_in(days);
         self.send(|campaign| campaign.id = id).await;
         wait_for(SOON, "everything to be fed", async || {
@@ -64,7 +64,7 @@ impl Stage {
         campaigns
     }
 
-    async fn first_pending(&self, id: CampaignId, count: i64) -> Vec<Seq> {
+    pub(crate) async fn first_pending(&self, id: CampaignId, count: i64) -> Vec<Seq> {
         let mut connection = self.store.connection().await.expect("Postgres answers");
         let pass = campaign_store::dispatches::Pass::Audience;
         let rows = messages::next_to_feed(&mut connection, id, Generation(1), pass, Seq(0), count).await;
@@ -99,7 +99,7 @@ impl Stage {
         .await
     }
 
-    fn listen_for_events(&self) -> Events {
+    pub(crate) fn listen_for_events(&self) -> Events {
         let events = Events::default();
         let config = ConsumerConfig::shared(MESSAGE_EVENTS_STREAM, "test");
         let (consumer, heard) = (Consumer::new(&self.streams, config), events.clone());

@@ -2,14 +2,23 @@
 
 use crate::member::{Act, Member};
 use crate::stage::{GRACE_MS, SOON, Stage};
+use campaign_core::contracts::{MessageOutcome, Outcome, OutcomeSource};
+use campaign_core::ids::{Generation, MessageKey, Seq};
 use campaign_core::message::MessageState;
+use campaign_store::messages;
+use chrono::Utc;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::wait_for;
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_mins(10);
+/// The ledger reads what is published within this.
+const READ_BY_THEN: Duration = Duration::from_secs(1);
+/// Postgres's statistics come at most a second late.
+const COUNTED_BY_THEN: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_flushed_midway_loses_nothing_and_doubles_nothing() {
@@ -100,6 +109,57 @@ async fn what_a_vanished_member_had_in_hand_becomes_uncertain_and_nothing_else()
     let accepted = (vanishing.accepted_once() + member.accepted_once()) as i64;
     assert_eq!(progress.count(MessageState::Accepted), accepted);
     assert!(progress.count(MessageState::Uncertain) > 0, "{progress:?}");
+}
+
+/// A rebuild goes by campaign, a batch of the ledger by table. While one has what the other needs next, and the other way
+/// round, Postgres must sacrifice one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_and_the_ledger_do_not_wait_for_each_other() {
+    let stage = Stage::start(20).await;
+    let (first, second) = (stage.fed_in(0).await, stage.fed_in(0).await);
+    let seqs = stage.first_pending(second, 2).await;
+    let vanishing = Member::start(&stage.streams, move |entry| {
+        if (entry.campaign, entry.id.low) == (first, 1) {
+            Act::Accept
+        } else {
+            Act::Vanish
+        }
+    });
+    stage.reaches(first, MessageState::Accepted, 1).await;
+    vanishing.kill();
+    let mut in_the_way = stage.store.begin().await.expect("Postgres answers");
+    messages::lock(&mut in_the_way, second, &[seqs[0].0])
+        .await
+        .expect("locked");
+    stage.redis.flush().await;
+    wait_for(SOON, "the rebuild to wait in its second campaign", async || {
+        (stage.waiting_rebuilds().await > 0).then_some(())
+    })
+    .await;
+    let told = [
+        (first, Seq(1), MessageState::Delivered),
+        (second, seqs[1], MessageState::Accepted),
+    ];
+    let told = told.map(|(campaign, seq, state)| {
+        let key = MessageKey {
+            campaign,
+            generation: Generation(1),
+            seq,
+        };
+        Outcome::Message(MessageOutcome::new(
+            key,
+            state,
+            Utc::now(),
+            OutcomeSource::Webhook,
+        ))
+    });
+    stage.publish(told.to_vec()).await;
+    tokio::time::sleep(READ_BY_THEN).await;
+    drop(in_the_way);
+    stage.reaches(first, MessageState::Delivered, 1).await;
+    stage.reaches(second, MessageState::Accepted, 1).await;
+    tokio::time::sleep(COUNTED_BY_THEN).await;
+    assert_eq!(stage.deadlocks().await, 0);
 }
 
 /// What is parked has no outcome, so the last row that has one says little about how far a member had come.

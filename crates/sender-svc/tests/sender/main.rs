@@ -6,6 +6,7 @@ mod stage;
 mod troubles;
 
 mod audience;
+mod backlog;
 mod batches;
 mod breaker;
 mod cost;

@@ -261,6 +261,24 @@ impl Stage {
             .await;
     }
 
+    /// How many rebuilds wait for rows that somebody has locked.
+    pub(crate) async fn waiting_rebuilds(&self) -> i64 {
+        self.database
+            .number(
+                "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'
+                     AND starts_with(query, '-- messages.lock_fed_pending')",
+            )
+            .await
+    }
+
+    /// How often Postgres had to end a transaction for another to go on.
+    pub(crate) async fn deadlocks(&self) -> i64 {
+        self.database
+            .number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            .await
+    }
+
     /// How many members the ledger knows of.
     pub(crate) async fn members(&self) -> usize {
         let mut connection = self.store.connection().await.expect("Postgres answers");
@@ -300,6 +318,13 @@ impl Stage {
     pub(crate) async fn fetch_again(&self) {
         self.database
             .execute("UPDATE dispatches SET erp_cursor = NULL, audience_complete = false")
+            .await;
+    }
+
+    /// What the templates consist of cannot be read any more.
+    pub(crate) async fn garble_templates(&self) {
+        self.database
+            .execute(r#"UPDATE templates SET components = '"no components"'"#)
             .await;
     }
 

@@ -2,9 +2,10 @@
 
 use crate::member::{Act, Member};
 use crate::stage::{SOON, Stage, lane};
-use campaign_core::campaign::CampaignStatus;
+use campaign_core::campaign::{CampaignStatus, HoldKind};
 use campaign_core::ids::CampaignId;
 use campaign_core::message::MessageState;
+use campaign_store::{commit, holds};
 use std::time::Duration;
 use testkit::wait_for;
 
@@ -65,6 +66,36 @@ async fn a_campaign_whose_keys_are_broken_keeps_no_other_up() {
     let () = stage.redis.run(&["DEL", &alarms]).await;
     let repaired = stage.finished(broken).await;
     assert_eq!(repaired.count(MessageState::Uncertain), 0);
+}
+
+/// Its members can still take, so a hold must reach the lane though nothing else does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_that_is_left_alone_is_held_all_the_same() {
+    let stage = Stage::start(20).await;
+    let broken = stage.send(|_| {}).await;
+    stage.all_fed(broken).await;
+    let keys = stage.streams.keys().lane(&lane());
+    let () = stage
+        .redis
+        .run(&["SET", &keys.alarms(broken), "this is no sorted set"])
+        .await;
+    // It cannot be opened anew either, which would hold it.
+    stage.garble_templates().await;
+    tokio::time::sleep(LOOKED_ON).await;
+    let held =
+        async || -> Option<String> { stage.redis.run(&["HGET", &keys.snapshot(broken), "held"]).await };
+    assert_eq!(held().await.as_deref(), Some("0"));
+
+    let mut transaction = stage.store.begin().await.expect("Postgres answers");
+    holds::raise_campaign(&mut transaction, broken, HoldKind::Person, "test", "test", None)
+        .await
+        .expect("held");
+    commit(transaction).await.expect("committed");
+    wait_for(SOON, "the lane to hold it", async || {
+        let held: Option<String> = stage.redis.run(&["HGET", &keys.snapshot(broken), "held"]).await;
+        (held.as_deref() == Some("1")).then_some(())
+    })
+    .await;
 }
 
 /// An opt-out is kept while a message lies in the lane that was fed before it, also by an owner that has only begun.
