@@ -11,7 +11,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from harness import contenders, machine, parts, report
+from harness import contenders, machine, parts, profiles, report
 from harness.ground import Folders
 from harness.processes import Failed
 from harness.scenarios import SCENARIOS, Scenario
@@ -20,6 +20,7 @@ from harness.servers import Postgres
 CHECKOUT = Path(__file__).resolve().parent.parent
 COMPARE = "compare"
 PROMISES = "promises"
+PROFILE = "profile"
 # In full, and quick.
 ROUNDS = (5, 1)
 CUSTOMERS = (50_000, 2_500)
@@ -31,7 +32,8 @@ LOAD_MAX = 0.5
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just bench", description="Measures the engine and its peers.")
     parser.add_argument("what", nargs="*", default=[COMPARE], metavar="WHAT",
-                        help=f"{COMPARE} (the default), {PROMISES} (all that follow), {', '.join(SCENARIOS)}")
+                        help=f"{COMPARE} (the default), {PROFILE} (a flame graph of each service), "
+                             f"{PROMISES} (all that follow), {', '.join(SCENARIOS)}")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that it works")
     parser.add_argument("--rounds", type=int, help=f"rounds of the comparison [default: {ROUNDS[0]}]")
     parser.add_argument("--customers", type=int, help=f"customers of the comparison [default: {CUSTOMERS[0]:,}]")
@@ -41,8 +43,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--binaries", type=Path, help="take the programs from here and build nothing")
     given = parser.parse_args()
     for what in given.what:
-        if what not in (COMPARE, PROMISES, *SCENARIOS):
-            parser.error(f"found {what}; expected {COMPARE}, {PROMISES} or one of {', '.join(SCENARIOS)}")
+        if what not in (COMPARE, PROFILE, PROMISES, *SCENARIOS):
+            parser.error(f"found {what}; expected {COMPARE}, {PROFILE}, {PROMISES} or one of {', '.join(SCENARIOS)}")
     return given
 
 
@@ -136,6 +138,10 @@ def main() -> int:
         began = time.monotonic()
         if COMPARE in given.what:
             compare(given, folders, postgres)
+        if PROFILE in given.what:
+            tools = given.target / "tools/bin"
+            for svg in profiles.draw(folders, postgres, tools, results(given), given.name, given.quick):
+                say(f"written to {svg}")
         all_met = promises(given, [SCENARIOS[name] for name in wanted], folders, postgres) if wanted else True
         say(f"took {(time.monotonic() - began) / 60:.1f} minutes")
     return 0 if all_met else 1

@@ -4,6 +4,7 @@
 #   run.sh                    compare with the peers, and measure the raw parts (about an hour)
 #   run.sh --quick            the same in under 3 minutes, to see that it works; its numbers mean nothing
 #   run.sh SCENARIO...        other promises: scale lanes latency pause idle rate fairness (or all of them: promises)
+#   run.sh profile            a flame graph of each service at full speed
 #   run.sh micro [FILTER]     micro-benchmarks of what happens in memory, with allocations counted
 #   run.sh --help             everything else
 set -euo pipefail
@@ -11,6 +12,7 @@ set -euo pipefail
 bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 checkout=$(dirname "$bench")
 target=${CARGO_TARGET_DIR:-$checkout/target}
+inferno_version=0.12.8
 services=(erp-mock-svc whatsapp-mock-svc scheduler-svc sender-svc message-svc migrate)
 
 say() { echo "bench: $*" >&2; }
@@ -47,6 +49,14 @@ build() {
     done
 }
 
+# Samples with perf, draws with inferno.
+install_profiler() {
+    require perf linux-perf
+    [[ -x $target/tools/bin/inferno-flamegraph ]] && return
+    say "building inferno, which draws flame graphs"
+    cargo install --quiet --locked --version "$inferno_version" --root "$target/tools" inferno
+}
+
 # The packages are those of package-lock.json, Node.js itself among them; nothing of them runs while installing.
 install_bullmq() {
     local folder=$bench/peers/bullmq
@@ -67,4 +77,5 @@ fi
 require python3 python3
 [[ " $* " == *" --binaries "* ]] || build
 install_bullmq
+if [[ " $* " == *" profile "* ]]; then install_profiler; fi
 exec python3 "$bench/run.py" --target "$target" "$@"
