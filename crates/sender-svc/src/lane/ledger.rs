@@ -20,9 +20,14 @@ const BLOCK: Duration = Duration::from_millis(400);
 /// A lane's outcomes are left to gather for so long: fewer, larger transactions. Whoever has twenty lanes of 80 a second
 /// would else spend a core on commits of two rows.
 const GATHER: Duration = Duration::from_millis(40);
-/// So long if a batch had at least [`BUSY_FROM`]: what webhooks say of a message soon after it is then one change.
+/// At least so long if a batch had at least [`BUSY_FROM`]: what webhooks say of a message soon after it is then one change.
 const GATHER_BUSY: Duration = Duration::from_millis(100);
 const BUSY_FROM: usize = 100;
+/// So many times as long as such a batch took, where that is longer: the slower Postgres is, be it for the ledgers of many
+/// numbers, the fewer and larger are its transactions.
+const GATHER_FOR_EACH_BATCH: u32 = 8;
+/// But no longer: people watch.
+const GATHER_MAX: Duration = Duration::from_millis(400);
 /// How often an idle ledger records that it knows of everything.
 const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
 
@@ -117,10 +122,11 @@ impl Ledger {
         );
         drop(alone);
         let (applied, next) = (applied?, next?);
-        metrics::histogram!("ledger_batch_seconds").record(started.elapsed());
+        let took = started.elapsed();
+        metrics::histogram!("ledger_batch_seconds").record(took);
         metrics::counter!("ledger_outcomes_total").increment(batch.outcomes.len() as u64);
         lane.look_soon.notify_one();
-        let gather = gather_after(&batch);
+        let gather = gather_after(&batch, took);
         let before = Untold {
             entries: batch.outcomes,
             applied,
@@ -172,12 +178,12 @@ async fn beside(
     Ok((!next.outcomes.is_empty()).then(|| Batch::new(next, asked)))
 }
 
-/// How long outcomes may gather behind a batch.
-fn gather_after(batch: &Batch) -> Duration {
+/// How long outcomes may gather behind a batch that took so long.
+fn gather_after(batch: &Batch, took: Duration) -> Duration {
     match batch.outcomes.len() {
         _ if !batch.complete => Duration::ZERO,
         few if few < BUSY_FROM => GATHER,
-        _ => GATHER_BUSY,
+        _ => (took * GATHER_FOR_EACH_BATCH).clamp(GATHER_BUSY, GATHER_MAX),
     }
 }
 
