@@ -126,7 +126,7 @@ impl Ledger {
         metrics::histogram!("ledger_batch_seconds").record(took);
         metrics::counter!("ledger_outcomes_total").increment(batch.outcomes.len() as u64);
         lane.look_soon.notify_one();
-        let gather = gather_after(&batch, took);
+        let gather = gather_after(batch.outcomes.len(), took);
         let before = Untold {
             entries: batch.outcomes,
             applied,
@@ -136,7 +136,9 @@ impl Ledger {
             return Ok(());
         }
         tell(&lane, &mut self.reader, before).await?;
-        lane.pause(gather).await;
+        if batch.complete {
+            lane.pause(gather).await;
+        }
         Ok(())
     }
 
@@ -178,13 +180,13 @@ async fn beside(
     Ok((!next.outcomes.is_empty()).then(|| Batch::new(next, asked)))
 }
 
-/// How long outcomes may gather behind a batch that took so long.
-fn gather_after(batch: &Batch, took: Duration) -> Duration {
-    match batch.outcomes.len() {
-        _ if !batch.complete => Duration::ZERO,
-        few if few < BUSY_FROM => GATHER,
-        _ => (took * GATHER_FOR_EACH_BATCH).clamp(GATHER_BUSY, GATHER_MAX),
+/// How long more may gather behind so many outcomes, which took so long and were all there were.
+fn gather_after(outcomes: usize, took: Duration) -> Duration {
+    if outcomes < BUSY_FROM {
+        return GATHER;
     }
+    took.saturating_mul(GATHER_FOR_EACH_BATCH)
+        .clamp(GATHER_BUSY, GATHER_MAX)
 }
 
 /// Applies a batch. If the data of one outcome is at fault, the batch is split until that one stands
@@ -215,5 +217,19 @@ async fn apply_stripped(lane: &Lane, entry: &OutcomeEntry, reason: &str) -> Resu
     match apply::batch(lane, &[apply::stripped(entry)], None).await {
         Err(LaneError::Store(error)) if error.is_data_error() => Ok(Applied::default()),
         applied => applied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slower_a_busy_ledger_the_more_gathers_behind_it() {
+        let ms = Duration::from_millis;
+        assert_eq!(gather_after(BUSY_FROM - 1, ms(50)), GATHER);
+        assert_eq!(gather_after(BUSY_FROM, ms(5)), GATHER_BUSY);
+        assert_eq!(gather_after(BUSY_FROM, ms(30)), ms(240));
+        assert_eq!(gather_after(BUSY_FROM, ms(900)), GATHER_MAX);
     }
 }
