@@ -7,6 +7,7 @@ use campaign_core::template::Template;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Writes a new campaign, as it is.
@@ -177,18 +178,24 @@ pub async fn claim_due(connection: &mut Connection, now: DateTime<Utc>, limit: i
     by_ids(connection, &ids).await
 }
 
-/// Campaigns that are `SENDING` although no sender has taken them up: their announcement was lost, or is
-/// on its way still.
-pub async fn sending_without_dispatch(connection: &mut Connection, limit: i64) -> Result<Vec<Campaign>> {
+/// Campaigns that are `SENDING` for `longer_than` although no sender has taken them up: their announcement was lost,
+/// or senders are slow.
+pub async fn sending_without_dispatch(
+    connection: &mut Connection,
+    longer_than: Duration,
+    limit: i64,
+) -> Result<Vec<Campaign>> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "-- campaigns.sending_without_dispatch
          SELECT id FROM campaigns
          WHERE status = 'SENDING' AND finished_at IS NULL
            AND NOT EXISTS (SELECT FROM dispatches WHERE dispatches.campaign = campaigns.id)
+           AND started_at <= clock_timestamp() - make_interval(secs => $2)
          ORDER BY started_at
          LIMIT $1",
     )
     .bind(limit)
+    .bind(longer_than.as_secs_f64())
     .fetch_all(&mut *connection)
     .await?;
     by_ids(connection, &ids).await
@@ -354,7 +361,8 @@ pub async fn status_changes(
         .collect()
 }
 
-async fn lock(connection: &mut Connection, id: CampaignId) -> Result<CampaignStatus> {
+/// Locks a campaign until the transaction ends, so that it keeps its status, which is returned.
+pub async fn lock(connection: &mut Connection, id: CampaignId) -> Result<CampaignStatus> {
     let row = sqlx::query(
         "-- campaigns.lock
          SELECT status::text AS status FROM campaigns WHERE id = $1 FOR UPDATE",
@@ -377,7 +385,7 @@ async fn by_ids(connection: &mut Connection, ids: &[Uuid]) -> Result<Vec<Campaig
              scheduled_at, time_zone, expires_at, misfire_policy::text AS misfire_policy,
              on_uncertain::text AS on_uncertain, status::text AS status, status_reason, started_at, finished_at,
              created_by, created_at, updated_at
-         FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, position) JOIN campaigns USING (id)
+         FROM unnest((SELECT $1::uuid[])) WITH ORDINALITY AS wanted (id, position) JOIN campaigns USING (id)
          ORDER BY position",
     )
     .bind(ids)

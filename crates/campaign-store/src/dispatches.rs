@@ -1,13 +1,14 @@
 //! Dispatches: how far each campaign's audience, feeding and rounds are.
 
 use crate::lanes::{self, Lease};
-use crate::{Connection, Result, read};
+use crate::{Connection, Result, StoreError, read};
 use campaign_core::campaign::{CampaignStatus, OnUncertain, Priority};
 use campaign_core::ids::{CampaignId, Generation, LaneId, Seq};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::str::FromStr;
+use uuid::Uuid;
 
 /// Where the rows of a round come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,27 +97,30 @@ pub struct Dispatch {
     pub trace: String,
 }
 
-/// Starts keeping a ledger for a campaign that is `SENDING`. Harmless if one is kept already; for a campaign
-/// that was cancelled before anyone took it up, none is begun.
+/// Starts keeping a ledger for each of these campaigns that is `SENDING`. Harmless, and nothing is written, where one is
+/// kept already; for a campaign that was cancelled before anyone took it up, none is begun.
 ///
-/// `trace` is the trace context of what started it, or empty.
+/// `trace` is the trace context of what started them, or empty.
 pub async fn create(
     connection: &mut Connection,
-    campaign: CampaignId,
+    campaigns: &[CampaignId],
     lane: &LaneId,
     trace: &str,
 ) -> Result<()> {
+    let ids: Vec<Uuid> = campaigns.iter().map(|campaign| campaign.0).collect();
     sqlx::query(
         "-- dispatches.create
          WITH sending AS (
              SELECT id FROM campaigns
-             WHERE id = $1 AND phone_number_id = $2 AND status = 'SENDING' AND finished_at IS NULL FOR SHARE
+             WHERE id = ANY((SELECT $1::uuid[])::uuid[]) AND phone_number_id = $2 AND status = 'SENDING'
+                 AND finished_at IS NULL AND NOT EXISTS (SELECT FROM dispatches WHERE dispatches.campaign = id)
+             ORDER BY id FOR SHARE
          ), dispatch AS (
              INSERT INTO dispatches (campaign, lane, trace) SELECT id, $2, $3 FROM sending ON CONFLICT DO NOTHING
          )
          INSERT INTO campaign_counters (campaign) SELECT id FROM sending ON CONFLICT DO NOTHING",
     )
-    .bind(campaign.0)
+    .bind(ids)
     .bind(lane.as_str())
     .bind(trace)
     .execute(connection)
@@ -124,9 +128,22 @@ pub async fn create(
     Ok(())
 }
 
-/// What there is to do in a lane.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What people decided, and WhatsApp reported, about a lane as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneSettings {
+    /// Messages a second: the lower of what is configured and what WhatsApp reported.
+    pub ceiling_per_second: i32,
+    /// Whether anything may be sent from it.
+    pub active: bool,
+    /// The portfolio that its messages count for, if it has a limit.
+    pub limited_portfolio: Option<String>,
+}
+
+/// What there is to do in a lane, and under which settings.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LaneWork {
+    /// As they were at the same moment.
+    pub settings: LaneSettings,
     /// The unfinished campaigns, and finished ones about which something was asked.
     pub campaigns: Vec<Work>,
     /// Started campaigns that nobody keeps a ledger for yet.
@@ -134,44 +151,76 @@ pub struct LaneWork {
 }
 
 /// What there is to do in a lane. Holds whose time is over no longer count.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such number.
 pub async fn work(connection: &mut Connection, lane: &LaneId) -> Result<LaneWork> {
     let rows = sqlx::query(
         "-- dispatches.work
-         SELECT campaigns.id, campaigns.status::text, priority::text, expires_at, on_uncertain::text, control_version,
-             EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = campaigns.id AND h.kind <> 'daily_limit'
-                     AND (h.until IS NULL OR h.until > clock_timestamp()))
-             OR EXISTS (SELECT 1 FROM lane_holds AS h WHERE h.lane = phone_number_id
-                     AND (h.until IS NULL OR h.until > clock_timestamp())) AS held,
-             EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = campaigns.id AND h.kind = 'daily_limit')
-                 AS waits_for_limit,
-             EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = campaigns.id AND r.applied_at IS NULL)
-                 AS requests_waiting,
-             (SELECT min(due) FROM again AS a WHERE a.campaign = campaigns.id AND a.round IS NULL) AS next_again, finished_at IS NOT NULL AS finished,
-             dispatches.campaign IS NULL AS missing, erp_cursor, audience_complete, next_seq, generation, pass, round_start_seq, enqueued_seq, control_applied, trace, pending, deferred
-         FROM campaigns
-         LEFT JOIN dispatches ON dispatches.campaign = campaigns.id
-         LEFT JOIN campaign_counters ON campaign_counters.campaign = dispatches.campaign
-         WHERE campaigns.id IN (
-             SELECT id FROM campaigns WHERE phone_number_id = $1 AND finished_at IS NULL
-                 AND status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
-             UNION
-             SELECT r.campaign FROM requests AS r JOIN campaigns AS c ON c.id = r.campaign
-             WHERE r.applied_at IS NULL AND c.phone_number_id = $1)
-             AND (dispatches.campaign IS NOT NULL OR campaigns.status = 'SENDING' AND finished_at IS NULL)
-         ORDER BY campaigns.id",
+         SELECT LEAST(n.throughput_per_second, n.reported_throughput_per_second) AS ceiling_per_second, n.active,
+             p.portfolio_id AS limited_portfolio, work.*
+         FROM phone_numbers AS n
+         LEFT JOIN business_accounts AS a ON a.id = n.account_id
+         LEFT JOIN portfolios AS p ON p.portfolio_id = a.portfolio_id
+             AND LEAST(p.messaging_limit, p.reported_limit) IS NOT NULL
+         LEFT JOIN (
+             SELECT c.phone_number_id, c.id, c.status::text, c.priority::text, c.expires_at, c.on_uncertain::text,
+                 c.control_version,
+                 EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = c.id AND h.kind <> 'daily_limit'
+                         AND (h.until IS NULL OR h.until > clock_timestamp()))
+                 OR EXISTS (SELECT 1 FROM lane_holds AS h WHERE h.lane = c.phone_number_id
+                         AND (h.until IS NULL OR h.until > clock_timestamp())) AS held,
+                 EXISTS (SELECT 1 FROM campaign_holds AS h WHERE h.campaign = c.id AND h.kind = 'daily_limit')
+                     AS waits_for_limit,
+                 EXISTS (SELECT 1 FROM requests AS r WHERE r.campaign = c.id AND r.applied_at IS NULL)
+                     AS requests_waiting,
+                 (SELECT min(due) FROM again WHERE again.campaign = c.id AND again.round IS NULL) AS next_again,
+                 c.finished_at IS NOT NULL AS finished, d.campaign IS NULL AS missing, d.erp_cursor,
+                 d.audience_complete, d.next_seq, d.generation, d.pass, d.round_start_seq, d.enqueued_seq,
+                 d.control_applied, d.trace, counters.pending, counters.deferred
+             FROM campaigns AS c
+             LEFT JOIN dispatches AS d ON d.campaign = c.id
+             LEFT JOIN campaign_counters AS counters ON counters.campaign = d.campaign
+             WHERE c.id IN (
+                 SELECT id FROM campaigns WHERE phone_number_id = $1 AND finished_at IS NULL
+                     AND status IN ('SENDING', 'COMPLETED', 'CANCELLED', 'FAILED')
+                 UNION
+                 SELECT r.campaign FROM requests AS r JOIN campaigns AS asked ON asked.id = r.campaign
+                 WHERE r.applied_at IS NULL AND asked.phone_number_id = $1)
+                 AND (d.campaign IS NOT NULL OR c.status = 'SENDING' AND c.finished_at IS NULL)
+         ) AS work ON work.phone_number_id = n.phone_number_id
+         WHERE n.phone_number_id = $1
+         ORDER BY work.id",
     )
     .bind(lane.as_str())
     .fetch_all(connection)
     .await?;
-    let mut work = LaneWork::default();
+    let first = rows.first().ok_or_else(|| StoreError::NotFound {
+        what: "phone number",
+        id: lane.to_string(),
+    })?;
+    let mut work = LaneWork {
+        settings: read_settings(first)?,
+        campaigns: Vec::with_capacity(rows.len()),
+        missing: Vec::new(),
+    };
     for row in &rows {
-        if row.try_get("missing")? {
-            work.missing.push(CampaignId(row.try_get("id")?));
-        } else {
-            work.campaigns.push(read_work(row)?);
+        // None if there is no work: then the settings stand alone.
+        match row.try_get("missing")? {
+            Some(true) => work.missing.push(CampaignId(row.try_get("id")?)),
+            Some(false) => work.campaigns.push(read_work(row)?),
+            None => {}
         }
     }
     Ok(work)
+}
+
+fn read_settings(row: &PgRow) -> Result<LaneSettings> {
+    Ok(LaneSettings {
+        ceiling_per_second: row.try_get("ceiling_per_second")?,
+        active: row.try_get("active")?,
+        limited_portfolio: row.try_get("limited_portfolio")?,
+    })
 }
 
 fn read_work(row: &PgRow) -> Result<Work> {
@@ -260,7 +309,7 @@ pub async fn save_audience(
 /// batch.
 ///
 /// # Errors
-/// [`crate::StoreError::LeaseLost`] when the lane has another owner.
+/// [`StoreError::LeaseLost`] when the lane has another owner.
 pub async fn save_enqueued(
     connection: &mut Connection,
     lease: &Lease,

@@ -58,11 +58,11 @@ pub async fn of_campaigns(
     let rows = sqlx::query(
         "-- holds.of_campaigns
          SELECT campaign, false AS of_lane, kind, reason, raised_by, since, until
-         FROM campaign_holds WHERE campaign = ANY($1) AND (until IS NULL OR until > clock_timestamp())
+         FROM campaign_holds WHERE campaign = ANY((SELECT $1::uuid[])::uuid[]) AND (until IS NULL OR until > clock_timestamp())
          UNION ALL
          SELECT campaigns.id, true, lane_holds.kind, lane_holds.reason, raised_by, since, until
          FROM campaigns JOIN lane_holds ON lane_holds.lane = campaigns.phone_number_id
-         WHERE campaigns.id = ANY($1) AND (until IS NULL OR until > clock_timestamp())
+         WHERE campaigns.id = ANY((SELECT $1::uuid[])::uuid[]) AND (until IS NULL OR until > clock_timestamp())
          ORDER BY since, kind",
     )
     .bind(&ids)
@@ -137,6 +137,11 @@ pub async fn lift_campaign(
     kind: HoldKind,
 ) -> Result<bool> {
     lock_campaign(&mut *connection, campaign).await?;
+    lift_locked(connection, campaign, kind).await
+}
+
+/// The same, from a campaign that the transaction has locked.
+pub async fn lift_locked(connection: &mut Connection, campaign: CampaignId, kind: HoldKind) -> Result<bool> {
     let bumped = sqlx::query(
         "-- holds.lift_campaign
          WITH lifted AS (

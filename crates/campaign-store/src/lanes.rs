@@ -120,43 +120,6 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<LaneStatus>> {
         .collect()
 }
 
-/// What people decided, and WhatsApp reported, about a lane as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneSettings {
-    /// Messages a second: the lower of what is configured and what WhatsApp reported.
-    pub ceiling_per_second: i32,
-    /// Whether anything may be sent from it.
-    pub active: bool,
-    /// The portfolio that its messages count for, if it has a limit.
-    pub limited_portfolio: Option<String>,
-}
-
-/// The settings of a lane, as they are now.
-pub async fn settings(connection: &mut Connection, lane: &LaneId) -> Result<LaneSettings> {
-    let row = sqlx::query(
-        "-- lanes.settings
-         SELECT LEAST(n.throughput_per_second, n.reported_throughput_per_second) AS ceiling_per_second, n.active,
-             p.portfolio_id AS limited_portfolio
-         FROM phone_numbers AS n
-         LEFT JOIN business_accounts AS a ON a.id = n.account_id
-         LEFT JOIN portfolios AS p ON p.portfolio_id = a.portfolio_id
-             AND LEAST(p.messaging_limit, p.reported_limit) IS NOT NULL
-         WHERE n.phone_number_id = $1",
-    )
-    .bind(lane.as_str())
-    .fetch_optional(connection)
-    .await?
-    .ok_or_else(|| StoreError::NotFound {
-        what: "phone number",
-        id: lane.to_string(),
-    })?;
-    Ok(LaneSettings {
-        ceiling_per_second: row.try_get("ceiling_per_second")?,
-        active: row.try_get("active")?,
-        limited_portfolio: row.try_get("limited_portfolio")?,
-    })
-}
-
 /// Takes a lane whose lease is over. While a transaction of the last owner is still under way nothing is taken
 /// (the next look tries again); afterwards nothing of the last owner can follow.
 pub async fn acquire(

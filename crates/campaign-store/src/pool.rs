@@ -28,6 +28,9 @@ pub struct PoolConfig {
     pub lock_timeout: Duration,
     /// Waiting longer for a connection fails.
     pub acquire_timeout: Duration,
+    /// Each statement is planned once on a connection, and not anew for its parameters. For a service whose statements
+    /// find their rows by key, whatever is asked: planning the short ones takes as long as running them.
+    pub plans_once: bool,
 }
 
 impl PoolConfig {
@@ -41,6 +44,7 @@ impl PoolConfig {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(10),
             acquire_timeout: Duration::from_secs(5),
+            plans_once: false,
         }
     }
 }
@@ -88,6 +92,7 @@ impl Store {
             .options([
                 // Short statements only: compiling one takes longer than running it.
                 ("jit", "off".to_owned()),
+                ("plan_cache_mode", plan_cache_mode(config.plans_once).to_owned()),
                 ("statement_timeout", milliseconds(config.statement_timeout)),
                 ("lock_timeout", milliseconds(config.lock_timeout)),
                 (
@@ -179,6 +184,10 @@ pub fn in_time<T, E: From<StoreError>>(
 /// Makes a transaction's writes stand.
 pub async fn commit(transaction: Transaction) -> Result<()> {
     Ok(transaction.commit().await?)
+}
+
+const fn plan_cache_mode(plans_once: bool) -> &'static str {
+    if plans_once { "force_generic_plan" } else { "auto" }
 }
 
 fn milliseconds(duration: Duration) -> String {

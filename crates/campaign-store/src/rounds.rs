@@ -250,6 +250,9 @@ pub async fn open_next(
         .iter()
         .map(|row| Ok(row.try_get("seq")?))
         .collect::<Result<Vec<i64>>>()?;
+    if seqs.is_empty() {
+        return Ok(0);
+    }
     seqs.sort_unstable();
     // Messages are locked before `again`, as the ledger does.
     let mut rows = messages::lock(&mut *connection, campaign, &seqs).await?;

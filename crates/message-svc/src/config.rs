@@ -117,7 +117,7 @@ pub struct Config {
     #[arg(long, env = "GRACE_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(10..=86_400_000))]
     grace_ms: u64,
 
-    /// Milliseconds over which outcomes are gathered before they are written
+    /// Milliseconds over which outcomes are gathered before they are written; longer, up to 50, where writing takes longer
     #[arg(long, env = "SETTLE_INTERVAL_MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1_000))]
     settle_interval_ms: u64,
 

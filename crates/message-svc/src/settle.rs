@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Most steps of one settle, give or take those of one message.
 const STEPS_MAX: usize = 500;
+/// Where Redis is slow, be it for many lanes, steps gather for as long as one settle takes, but no longer than this.
+const GATHER_MAX: Duration = Duration::from_millis(50);
 /// Most orders that wait; whoever hands in more waits too, with its permit.
 const ORDERS_MAX: usize = 2_048;
 /// How often an idle lane asks what the ledger has applied, while something is kept.
@@ -142,6 +144,8 @@ pub(crate) struct Settler {
     member: LaneMember,
     instance: InstanceId,
     interval: Duration,
+    /// How long the last settle took.
+    took: Duration,
     flight: Arc<Flight>,
     progress: Arc<Progress>,
     pacing: Arc<Pacing>,
@@ -173,6 +177,7 @@ impl Settler {
             member,
             instance,
             interval,
+            took: Duration::ZERO,
             flight,
             progress,
             pacing,
@@ -222,10 +227,11 @@ impl Settler {
         }
     }
 
-    /// Adds what comes within the interval, up to the most; an order of another kind ends it.
+    /// Adds what comes within the interval, or within as long as the last settle took, up to the most; an order of
+    /// another kind ends it.
     async fn gather(&mut self, mut steps: Vec<Step>) -> (Vec<Step>, Option<Order>) {
         if steps.len() + self.orders.len() < STEPS_MAX && !self.interval.is_zero() {
-            tokio::time::sleep(self.interval).await;
+            tokio::time::sleep(self.took.min(GATHER_MAX).max(self.interval)).await;
         }
         while steps.len() < STEPS_MAX {
             match self.orders.try_recv() {
@@ -286,7 +292,8 @@ impl Settler {
             };
             match answer {
                 Ok(settled) => {
-                    measures::settled(started.elapsed(), steps.len());
+                    self.took = started.elapsed();
+                    measures::settled(self.took, steps.len());
                     self.progress.settle_answered();
                     self.take_over(steps, &settled, repeated, was_member);
                     return settled;

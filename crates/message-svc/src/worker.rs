@@ -16,6 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 /// Most messages of one take: a script that returns more holds Redis up.
 const TAKE_MAX: usize = 256;
+/// A take waits for one in so many of all hands. Where many lanes wait, each would else be given the next hand that is
+/// free, and take a single message.
+const HANDS_SHARE: u32 = 16;
 /// How often an instance that waits to be admitted asks.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// The longest wait that a take's answer is followed for; meanwhile a campaign may have come.
@@ -200,12 +203,13 @@ impl Worker {
         }
     }
 
-    /// One free hand, waited for, and as many more as are free. Taken messages never wait for hands.
+    /// Free hands, waited for, and as many more as are free. Taken messages never wait for hands.
     async fn hands(&self, most: usize) -> Option<OwnedSemaphorePermit> {
-        let free = &self.lane.service.permits;
-        let first = Arc::clone(free).acquire_owned();
-        let mut hands = self.lane.service.shutdown.run_until_stopping(first).await?.ok()?;
-        let more = free.available_permits().min(most - 1);
+        let service = &self.lane.service;
+        let free = &service.permits;
+        let first = Arc::clone(free).acquire_many_owned(hands_waited_for(service.concurrency, most));
+        let mut hands = service.shutdown.run_until_stopping(first).await?.ok()?;
+        let more = free.available_permits().min(most - hands.num_permits());
         if more > 0
             && let Ok(others) = Arc::clone(free).try_acquire_many_owned(more as u32)
         {
@@ -363,6 +367,11 @@ impl Worker {
     }
 }
 
+/// How many hands a take waits for that can use so many.
+fn hands_waited_for(concurrency: u32, most: usize) -> u32 {
+    (concurrency / HANDS_SHARE).clamp(1, u32::try_from(most).unwrap_or(u32::MAX))
+}
+
 fn key_of(entry: &TakenEntry) -> EntryKey {
     (entry.campaign, entry.id)
 }
@@ -383,5 +392,18 @@ fn pause_after(messages: usize, wait: Wait) -> Pause {
         Wait::For(wait) => Pause::For(wait.clamp(WAIT_MIN, WAIT_MAX)),
         Wait::UntilWoken if messages > 0 => Pause::None,
         Wait::UntilWoken => Pause::UntilWoken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_take_waits_for_a_small_part_of_all_hands() {
+        assert_eq!(hands_waited_for(1_024, TAKE_MAX), 64);
+        assert_eq!(hands_waited_for(8, TAKE_MAX), 1);
+        assert_eq!(hands_waited_for(1_000_000, TAKE_MAX), TAKE_MAX as u32);
+        assert_eq!(hands_waited_for(1_024, 1), 1, "a probe needs one");
     }
 }

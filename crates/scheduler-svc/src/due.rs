@@ -7,16 +7,17 @@
 use crate::streams::Queues;
 use crate::templates::news;
 use campaign_core::campaign::{Campaign, CampaignStatus, DueDecision, HoldKind};
-use campaign_core::ids::CampaignId;
 use campaign_store::{Connection, Store, campaigns, holds, templates};
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
-use std::collections::HashSet;
+use std::time::Duration;
 
 /// Campaigns that are claimed in one transaction.
 const BATCH: i64 = 100;
 /// Batches that one tick handles; the rest waits for the next.
 const BATCHES_MAX: usize = 1_000;
+/// How long a campaign may be on its way to a sender before it is announced again.
+const REPEATED_AFTER: Duration = Duration::from_secs(1);
 /// Announcements that one tick repeats.
 const REPEATED_MAX: i64 = 500;
 /// Who raises the hold on a campaign that missed its time.
@@ -40,10 +41,8 @@ pub struct Handled {
 /// Starts every campaign that is due at `now`, and announces again what no sender has taken up.
 pub async fn handle(store: &Store, queues: &Queues, now: DateTime<Utc>) -> anyhow::Result<Handled> {
     let mut handled = Handled::default();
-    let mut announced = HashSet::new();
     for _ in 0..BATCHES_MAX {
         let (started, full) = store.in_time(claim(store, now, &mut handled)).await?;
-        announced.extend(started.iter().map(|campaign| campaign.id));
         queues.announce(&started).await?;
         for campaign in &started {
             observe(campaign, now);
@@ -52,7 +51,7 @@ pub async fn handle(store: &Store, queues: &Queues, now: DateTime<Utc>) -> anyho
             break;
         }
     }
-    handled.repeated = announce_again(store, queues, &announced).await?;
+    handled.repeated = announce_again(store, queues).await?;
     Ok(handled)
 }
 
@@ -120,18 +119,13 @@ async fn begin(
     Ok(decision)
 }
 
-/// Announces what is `SENDING` and has no dispatch row, except what this tick announced itself.
-async fn announce_again(
-    store: &Store,
-    queues: &Queues,
-    except: &HashSet<CampaignId>,
-) -> anyhow::Result<usize> {
+/// Announces what is `SENDING` and has had no dispatch row for a while.
+async fn announce_again(store: &Store, queues: &Queues) -> anyhow::Result<usize> {
     let orphans = store.in_time(async {
         let mut connection = store.connection().await?;
-        campaigns::sending_without_dispatch(&mut connection, REPEATED_MAX).await
+        campaigns::sending_without_dispatch(&mut connection, REPEATED_AFTER, REPEATED_MAX).await
     });
-    let mut orphans = orphans.await?;
-    orphans.retain(|campaign| !except.contains(&campaign.id));
+    let orphans = orphans.await?;
     queues.announce(&orphans).await?;
     if let Some(first) = orphans.first() {
         let campaigns = orphans.len();

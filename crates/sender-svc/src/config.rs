@@ -107,6 +107,7 @@ impl Config {
     pub(crate) fn postgres(&self) -> Result<PoolConfig, ConfigProblem> {
         let url = secrecy::ExposeSecret::expose_secret(&self.database_url.required()?).to_owned();
         let mut pool = PoolConfig::new(url, "sender-svc");
+        pool.plans_once = true;
         pool.further_roots_pem = self.runtime.trusted_roots.pem()?;
         pool.max_connections = self.database_connections;
         pool.statement_timeout = Duration::from_millis(self.database_statement_timeout_ms);

@@ -57,5 +57,5 @@ async fn create(
     trace: &str,
 ) -> Result<(), StoreError> {
     let mut connection = sender.store.connection().await?;
-    dispatches::create(&mut connection, campaign, lane, trace).await
+    dispatches::create(&mut connection, &[campaign], lane, trace).await
 }

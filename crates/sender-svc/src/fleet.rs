@@ -12,6 +12,7 @@ use campaign_store::lanes::{self, LaneStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +46,7 @@ pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthH
         tokio::select! {
             () = shutdown.stopping() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = hints.recv() => {}
+            () = hint_of_another(&mut hints, &running) => {}
         }
     }
     for lane in running.values() {
@@ -63,6 +64,19 @@ pub(crate) async fn run(sender: Arc<Sender>, shutdown: Shutdown, health: HealthH
         tracing::warn!(%error, "the other replicas were not told; they will notice");
     }
     Ok(())
+}
+
+/// Waits for a hint that may be about a lane that this replica does not run. The others are for the lanes themselves.
+async fn hint_of_another(
+    hints: &mut broadcast::Receiver<Option<LaneId>>,
+    running: &BTreeMap<LaneId, Running>,
+) {
+    let runs = |lane: &LaneId| running.get(lane).is_some_and(|lane| !lane.task.is_finished());
+    while let Ok(Some(lane)) = hints.recv().await {
+        if !runs(&lane) {
+            return;
+        }
+    }
 }
 
 /// Says which of the lanes stand still, and why.

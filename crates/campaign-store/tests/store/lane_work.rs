@@ -3,8 +3,9 @@
 use crate::fixture::{account, campaign, lane, store};
 use campaign_core::campaign::CampaignStatus;
 use campaign_core::ids::{CampaignId, Generation, InstanceId, Seq};
-use campaign_store::lanes::{self, LaneSettings, Lease};
-use campaign_store::{Connection, StoreError, dispatches, phone_numbers, portfolios};
+use campaign_store::dispatches::{self, LaneSettings};
+use campaign_store::lanes::{self, Lease};
+use campaign_store::{Connection, StoreError, phone_numbers, portfolios};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ async fn a_started_campaign_without_ledger_is_missing_until_one_is_kept() {
     let before = dispatches::work(&mut connection, &lane()).await.expect("read");
     assert_eq!((before.campaigns, before.missing), (vec![], vec![started]));
 
-    dispatches::create(&mut connection, started, &lane(), "")
+    dispatches::create(&mut connection, &[started], &lane(), "")
         .await
         .expect("created");
     let after = dispatches::work(&mut connection, &lane()).await.expect("read");
@@ -36,8 +37,8 @@ async fn the_lower_ceiling_and_a_limit_of_the_portfolio_hold() {
     let mut connection = store.connection().await.expect("a connection");
     account(&mut connection).await;
     let read = async |connection: &mut Connection| {
-        let settings = lanes::settings(connection, &lane()).await;
-        settings.expect("the number is there")
+        let work = dispatches::work(connection, &lane()).await;
+        work.expect("the number is there").settings
     };
     let mut expected = LaneSettings {
         ceiling_per_second: 80,
@@ -67,7 +68,7 @@ async fn the_lower_ceiling_and_a_limit_of_the_portfolio_hold() {
     assert_eq!(read(&mut connection).await, expected);
 
     let nobody = "1".parse().expect("digits");
-    let missing = lanes::settings(&mut connection, &nobody).await;
+    let missing = dispatches::work(&mut connection, &nobody).await;
     assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
 }
 
@@ -78,7 +79,7 @@ async fn only_the_owner_records_what_was_fed() {
     let mut connection = store.connection().await.expect("a connection");
     let account = account(&mut connection).await;
     let started = campaign(&mut connection, account, CampaignStatus::Sending).await;
-    dispatches::create(&mut connection, started, &lane(), "")
+    dispatches::create(&mut connection, &[started], &lane(), "")
         .await
         .expect("created");
     lanes::list(&mut connection).await.expect("the lane has a row");

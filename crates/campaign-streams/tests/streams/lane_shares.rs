@@ -32,11 +32,11 @@ async fn shares_follow_the_weights_whatever_is_taken_at_once() {
         let weights = [1, 4, 16];
         let mut campaigns = Vec::new();
         for weight in weights {
-            campaigns.push(ground.open_with(weight, 600).await);
+            campaigns.push(ground.open_with(weight, 3_600).await);
         }
-        let shares = shares(&mut member, 630, at_once).await;
+        let shares = shares(&mut member, 4_200, at_once).await;
         for (campaign, weight) in campaigns.iter().zip([1, 4, 16]) {
-            about(shares[campaign], 30 * weight);
+            about(shares[campaign], 200 * weight);
         }
     }
 }

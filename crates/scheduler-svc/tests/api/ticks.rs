@@ -126,7 +126,7 @@ async fn what_no_sender_took_up_is_announced_again() {
     // As a crash between commit and announcement leaves it.
     scheduler
         .as_sender(&format!(
-            "UPDATE campaigns SET status = 'SENDING', started_at = now() WHERE id = '{id}'"
+            "UPDATE campaigns SET status = 'SENDING', started_at = now() - interval '2 seconds' WHERE id = '{id}'"
         ))
         .await;
     redis_entries::tick(&scheduler.redis).await;

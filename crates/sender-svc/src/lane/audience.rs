@@ -1,6 +1,7 @@
 //! The audience: page by page from the ERP into the ledger, each page and the cursor behind it in one
 //! transaction.
 
+mod fetches;
 mod own_rows;
 mod page_rows;
 
@@ -9,85 +10,23 @@ use super::error::LaneError;
 use campaign_core::audience::{AudienceOptions, AudienceRule, Evaluated};
 use campaign_core::campaign::{Audience, Campaign, CampaignStatus, HoldKind};
 use campaign_core::customer::Customer;
-use campaign_core::ids::{CampaignId, Seq};
+use campaign_core::ids::Seq;
 use campaign_core::segment::Segment;
 use campaign_core::template::Template;
 use campaign_store::audience::{self as rows, Present};
-use campaign_store::dispatches::{self, Dispatch, Work};
+use campaign_store::dispatches::{self, Dispatch};
 use campaign_store::{Connection, StoreError, Transaction, campaigns, commit, counters, holds, suppressions};
 use erp_api::ErpError;
+pub(super) use fetches::Audiences;
 pub(crate) use own_rows::MEMORY_BYTES_MAX as OWN_ROWS_BYTES_MAX;
 use own_rows::OwnRows;
 use page_rows::{LookUp, count, to_rows};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 /// How long an ERP that failed for good is left alone before it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(15);
-
-/// The fetches of a lane that are under way.
-#[derive(Default)]
-pub(super) struct Audiences {
-    running: BTreeMap<CampaignId, (CancellationToken, JoinHandle<()>)>,
-}
-
-impl Audiences {
-    /// Makes sure that the campaign's audience is being fetched.
-    pub(super) async fn ensure(&mut self, lane: &Lane, work: &Work) -> Result<(), LaneError> {
-        if self
-            .running
-            .get(&work.campaign)
-            .is_some_and(|(_, task)| !task.is_finished())
-        {
-            return Ok(());
-        }
-        let (campaign, template) = {
-            let mut connection = lane.sender.store.connection().await?;
-            campaigns::get_with_template(&mut connection, work.campaign).await?
-        };
-        let Some(rule) = rule(lane, &campaign, template).await? else {
-            return Ok(());
-        };
-        let stop = lane.stop.child_token();
-        let fetch = Fetch {
-            lane: lane.handle(),
-            campaign,
-            rule,
-            stop: stop.clone(),
-            ahead: None,
-        };
-        let span = tracing::info_span!("audience", campaign_id = %work.campaign);
-        campaign_runtime::link_to(&span, &work.dispatch.trace);
-        let task = tokio::spawn(fetch.run().instrument(span));
-        self.running.insert(work.campaign, (stop, task));
-        Ok(())
-    }
-
-    /// Stops the fetches of campaigns that are over.
-    pub(super) fn retain(&mut self, current: &BTreeSet<CampaignId>) {
-        self.running.retain(|campaign, (stop, task)| {
-            if !current.contains(campaign) {
-                stop.cancel();
-            }
-            current.contains(campaign) || !task.is_finished()
-        });
-    }
-
-    /// Stops all of them.
-    pub(super) async fn stop(&mut self) {
-        for (stop, _) in self.running.values() {
-            stop.cancel();
-        }
-        for (_, (_, task)) in std::mem::take(&mut self.running) {
-            // A panic was reported where it happened.
-            let _ = task.await;
-        }
-    }
-}
 
 /// Binds mapping and template. One that does not fit (which the API refuses) fails the campaign.
 async fn rule(
@@ -129,8 +68,14 @@ struct Fetch {
     campaign: Campaign,
     rule: AudienceRule,
     stop: CancellationToken,
+    /// Where it goes on; none if that has to be read.
+    next: Option<Cursor>,
     ahead: Option<Ahead>,
 }
+
+/// Where a page starts, in the ERP's words; none is the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cursor(Option<String>);
 
 /// What the ERP said when it was asked for the page behind one that was being written.
 struct Ahead {
@@ -146,7 +91,10 @@ struct Page {
 
 /// What became of a page.
 enum Written {
+    /// It was written, and there is another.
     More,
+    /// The audience goes on from another place than this.
+    Elsewhere,
     Complete,
     /// The campaign is no longer being sent.
     Over,
@@ -159,11 +107,12 @@ enum Begun {
 }
 
 impl Fetch {
-    async fn run(mut self) {
+    /// Until the audience is complete or the campaign over. Says when that was.
+    async fn run(mut self) -> Instant {
         let mut own = OwnRows::new(self.lane.sender.own_rows_memory.clone());
         while !self.stop.is_cancelled() {
             match self.next_page(&mut own).await {
-                Ok(Written::More) => {}
+                Ok(Written::More | Written::Elsewhere) => {}
                 Ok(Written::Complete | Written::Over) => break,
                 Err(error) if error.is_over() => break,
                 Err(LaneError::Store(error)) if error.is_data_error() => {
@@ -180,54 +129,71 @@ impl Fetch {
             }
         }
         self.lane.look.notify_one();
+        Instant::now()
     }
 
     async fn next_page(&mut self, own: &mut OwnRows) -> Result<Written, LaneError> {
         let store = &self.lane.sender.store;
-        let dispatch = store.in_time(async {
-            let mut connection = store.connection().await?;
-            dispatches::get(&mut connection, self.campaign.id).await
-        });
-        let dispatch = dispatch.await?;
-        if dispatch.audience_complete {
-            return Ok(Written::Complete);
-        }
+        let cursor = match self.next.take() {
+            Some(cursor) => cursor,
+            None => match self.read_cursor().await? {
+                Some(cursor) => cursor,
+                None => return Ok(Written::Complete),
+            },
+        };
         let asked = match self.ahead.take() {
-            Some(ahead) if dispatch.erp_cursor.as_ref() == Some(&ahead.cursor) => ahead.page,
+            Some(ahead) if cursor.0.as_ref() == Some(&ahead.cursor) => ahead.page,
             _ => tokio::select! {
                 () = self.stop.cancelled() => return Ok(Written::Over),
-                page = self.ask(dispatch.erp_cursor.as_deref()) => page,
+                page = self.ask(cursor.0.as_deref()) => page,
             },
         };
         match asked {
             Ok(page) => {
                 let next = page.next_cursor.clone();
-                let (written, ahead) =
-                    tokio::join!(self.write_and_tell(own, &dispatch, page), self.ask_ahead(next));
+                let (written, ahead) = tokio::join!(
+                    self.write_and_tell(own, &cursor, page),
+                    self.ask_ahead(next.clone())
+                );
                 self.ahead = ahead;
-                written
+                let written = written?;
+                if let Written::More = written {
+                    self.next = Some(Cursor(next));
+                }
+                Ok(written)
             }
             Err(ErpError::CursorExpired { detail }) => {
                 tracing::warn!(
                     detail,
                     "the ERP forgot where it was; starting from its first page"
                 );
-                let written = store.in_time(self.save_cursor(&dispatch, None)).await?;
+                let written = store.in_time(self.save_cursor(&cursor, None)).await?;
                 self.pause(super::AGAIN_AFTER).await;
                 Ok(written)
             }
             Err(error) => {
                 store.in_time(self.hold(&error.to_string())).await?;
                 self.pause(ASK_AGAIN_AFTER).await;
-                Ok(Written::More)
+                Ok(Written::Elsewhere)
             }
         }
+    }
+
+    /// As the ledger has it; none if the audience is complete.
+    async fn read_cursor(&self) -> Result<Option<Cursor>, LaneError> {
+        let store = &self.lane.sender.store;
+        let dispatch = store.in_time(async {
+            let mut connection = store.connection().await?;
+            dispatches::get(&mut connection, self.campaign.id).await
+        });
+        let dispatch = dispatch.await?;
+        Ok((!dispatch.audience_complete).then_some(Cursor(dispatch.erp_cursor)))
     }
 
     async fn write_and_tell(
         &self,
         own: &mut OwnRows,
-        believed: &Dispatch,
+        believed: &Cursor,
         page: Page,
     ) -> Result<Written, LaneError> {
         let written = self
@@ -296,7 +262,7 @@ impl Fetch {
 
     /// Writes one page's rows and the cursor behind it, unless the campaign was stopped or the page was
     /// written already.
-    async fn write(&self, own: &mut OwnRows, believed: &Dispatch, page: Page) -> Result<Written, LaneError> {
+    async fn write(&self, own: &mut OwnRows, believed: &Cursor, page: Page) -> Result<Written, LaneError> {
         let judged = self.judge(page.customers);
         let (mut transaction, dispatch) = match self.begin(believed).await? {
             Begun::Ours(transaction, dispatch) => (transaction, dispatch),
@@ -309,7 +275,7 @@ impl Fetch {
         let next_seq = Seq(dispatch.next_seq.0 + page_rows.len() as i64);
         let complete = page.next_cursor.is_none();
         let cursor = page.next_cursor.as_deref();
-        holds::lift_campaign(&mut transaction, self.campaign.id, HoldKind::Erp).await?;
+        holds::lift_locked(&mut transaction, self.campaign.id, HoldKind::Erp).await?;
         // The feeder writes to this row too: it is changed as late as the order of locks allows.
         dispatches::save_audience(&mut transaction, self.campaign.id, cursor, complete, next_seq).await?;
         counters::apply(&mut transaction, self.campaign.id, &count(&page_rows)).await?;
@@ -345,7 +311,7 @@ impl Fetch {
         Ok(present)
     }
 
-    async fn save_cursor(&self, believed: &Dispatch, cursor: Option<&str>) -> Result<Written, LaneError> {
+    async fn save_cursor(&self, believed: &Cursor, cursor: Option<&str>) -> Result<Written, LaneError> {
         let (mut transaction, dispatch) = match self.begin(believed).await? {
             Begun::Ours(transaction, dispatch) => (transaction, dispatch),
             Begun::Not(written) => return Ok(written),
@@ -353,20 +319,20 @@ impl Fetch {
         let campaign = self.campaign.id;
         dispatches::save_audience(&mut transaction, campaign, cursor, false, dispatch.next_seq).await?;
         commit(transaction).await?;
-        Ok(Written::More)
+        Ok(Written::Elsewhere)
     }
 
     /// Locks the campaign and not its dispatch, for which the feeder would wait: whoever says how far the audience is
     /// comes through here, one after the other.
-    async fn begin(&self, believed: &Dispatch) -> Result<Begun, LaneError> {
+    async fn begin(&self, believed: &Cursor) -> Result<Begun, LaneError> {
         let mut transaction = self.lane.begin().await?;
-        let campaign = campaigns::get_for_update(&mut transaction, self.campaign.id).await?;
-        if campaign.status != CampaignStatus::Sending {
+        let status = campaigns::lock(&mut transaction, self.campaign.id).await?;
+        if status != CampaignStatus::Sending {
             return Ok(Begun::Not(Written::Over));
         }
         let dispatch = dispatches::get(&mut transaction, self.campaign.id).await?;
-        if dispatch.audience_complete || dispatch.erp_cursor != believed.erp_cursor {
-            return Ok(Begun::Not(Written::More));
+        if dispatch.audience_complete || dispatch.erp_cursor != believed.0 {
+            return Ok(Begun::Not(Written::Elsewhere));
         }
         Ok(Begun::Ours(transaction, dispatch))
     }

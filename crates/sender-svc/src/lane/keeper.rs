@@ -9,11 +9,12 @@ use super::limit::Waiting;
 use super::silent::SilentMembers;
 use super::spacing::{Stock, rest};
 use super::{Lane, controls, feed, rounds};
-use campaign_core::campaign::CampaignStatus;
+use campaign_core::campaign::{Campaign, CampaignStatus};
 use campaign_core::contracts::SnapshotTemplate;
 use campaign_core::ids::{CampaignId, Generation, Seq};
-use campaign_store::dispatches::{self, Work};
-use campaign_store::{LONG_WORK, campaigns, in_time, lanes};
+use campaign_core::template::Template;
+use campaign_store::dispatches::{self, LaneWork, Work};
+use campaign_store::{LONG_WORK, campaigns, in_time};
 use campaign_streams::StreamId;
 use campaign_streams::lane::{LaneControls, OpenCampaign, Survey, Surveyed};
 use chrono::{DateTime, Utc};
@@ -31,6 +32,8 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(2);
 
 /// What the keeper knows of a campaign that it opened in the lane.
 pub(super) struct Open {
+    pub(super) campaign: Campaign,
+    pub(super) template: Template,
     pub(super) generation: Generation,
     pub(super) controls: LaneControls,
     /// Where its stream ends, as far as this owner knows.
@@ -174,7 +177,7 @@ impl<'a> Keeper<'a> {
             {
                 continue;
             }
-            match self.tend(work).await {
+            match self.tend(work, begun).await {
                 Ok(Progress::Made) => progress = Progress::Made,
                 Ok(Progress::None) => {}
                 Err(error) if error.concerns_the_lane() => return Err(error),
@@ -220,17 +223,19 @@ impl<'a> Keeper<'a> {
     /// is fed under old settings.
     async fn read_work(&mut self) -> Result<Vec<Work>, LaneError> {
         let lane = &self.lane.lease.lane;
-        let (settings, mut work) = {
+        let LaneWork {
+            settings,
+            campaigns: mut work,
+            ..
+        } = {
             let mut connection = self.lane.sender.store.connection().await?;
-            let settings = lanes::settings(&mut connection, lane).await?;
-            let mut work = dispatches::work(&mut connection, lane).await?;
-            if !work.missing.is_empty() {
-                for campaign in work.missing {
-                    dispatches::create(&mut connection, campaign, lane, "").await?;
-                }
-                work = dispatches::work(&mut connection, lane).await?;
+            let work = dispatches::work(&mut connection, lane).await?;
+            if work.missing.is_empty() {
+                work
+            } else {
+                dispatches::create(&mut connection, &work.missing, lane, "").await?;
+                dispatches::work(&mut connection, lane).await?
             }
-            (settings, work.campaigns)
         };
         self.lane.set_limited_portfolio(settings.limited_portfolio);
         let rate_per_second = u32::try_from(settings.ceiling_per_second).unwrap_or(1).max(1);
@@ -244,8 +249,8 @@ impl<'a> Keeper<'a> {
         Ok(work)
     }
 
-    /// The next thing for one campaign.
-    async fn tend(&mut self, work: &Work) -> Result<Progress, LaneError> {
+    /// The next thing for one campaign, by what was read of it then.
+    async fn tend(&mut self, work: &Work, read_at: Instant) -> Result<Progress, LaneError> {
         let store = &self.lane.sender.store;
         if work.requests_waiting {
             in_time(LONG_WORK, rounds::apply_requests(self.lane, work)).await?;
@@ -254,12 +259,16 @@ impl<'a> Keeper<'a> {
         if work.finished {
             return Ok(Progress::None);
         }
-        let opened = self.open.get(&work.campaign).map(|open| open.generation);
-        if opened != Some(work.dispatch.generation) {
+        let round = work.dispatch.generation;
+        let Some(open) = self
+            .open
+            .get(&work.campaign)
+            .filter(|open| open.generation == round)
+        else {
             store.in_time(self.open_in_lane(work)).await?;
             // It is released by what the next walk reads of its holds.
             return Ok(Progress::Made);
-        }
+        };
         if controls::is_over(work.status) {
             return store.in_time(controls::sweep(self, work)).await;
         }
@@ -267,7 +276,8 @@ impl<'a> Keeper<'a> {
             return store.in_time(controls::expire(self, work)).await;
         }
         if work.status == CampaignStatus::Sending && !work.dispatch.audience_complete {
-            store.in_time(self.audiences.ensure(self.lane, work)).await?;
+            let fetched = self.audiences.ensure(self.lane, open, work, read_at);
+            store.in_time(fetched).await?;
         }
         match store.in_time(feed::step(self, work)).await? {
             feed::Step::Fed => Ok(Progress::Made),
@@ -289,7 +299,7 @@ impl<'a> Keeper<'a> {
         let open = OpenCampaign {
             template: SnapshotTemplate {
                 campaign: work.campaign,
-                template,
+                template: template.clone(),
                 payload_buttons: campaign.mapping.payload_buttons(),
             },
             generation: work.dispatch.generation,
@@ -301,6 +311,8 @@ impl<'a> Keeper<'a> {
         self.open.insert(
             work.campaign,
             Open {
+                campaign,
+                template,
                 generation: work.dispatch.generation,
                 controls,
                 last,

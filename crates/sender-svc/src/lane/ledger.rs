@@ -28,7 +28,7 @@ const BUSY_FROM: usize = 100;
 const GATHER_FOR_EACH_BATCH: u32 = 8;
 /// But no longer: people watch.
 const GATHER_MAX: Duration = Duration::from_millis(400);
-/// How often an idle ledger records that it knows of everything.
+/// How often the ledger records that it knows of everything, when it does.
 const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the ledger of a lane until the lane stops.
@@ -115,13 +115,17 @@ impl Ledger {
             return Ok(());
         };
         let started = Instant::now();
-        let complete_as_of = batch.complete.then_some(batch.asked);
+        let catches_up = batch.complete && self.caught_up_at.elapsed() >= CAUGHT_UP_EVERY;
+        let complete_as_of = catches_up.then_some(batch.asked);
         let (applied, next) = tokio::join!(
             apply(&lane, &batch.outcomes, complete_as_of),
             beside(&lane, &mut self.reader, before, &batch),
         );
         drop(alone);
         let (applied, next) = (applied?, next?);
+        if catches_up {
+            self.caught_up_at = Instant::now();
+        }
         let took = started.elapsed();
         metrics::histogram!("ledger_batch_seconds").record(took);
         metrics::counter!("ledger_outcomes_total").increment(batch.outcomes.len() as u64);

@@ -93,7 +93,7 @@ end
 
 -- Each takes its share of the whole at a time, so that shares hold within a large take as over many. A small one is
 -- not cut up more finely than this, times the weight: virtual time sees to it that the next goes to the others.
-local UNCUT = 4
+local UNCUT = 16
 local whole_budget = math.min(wanted, math.floor(tokens))
 local budget = whole_budget
 while budget > 0 and #candidates > 0 do
