@@ -78,6 +78,7 @@ async fn customers_with_a_row(
          SELECT u.customer_id FROM UNNEST($2::text[]) AS u (customer_id) CROSS JOIN LATERAL (
              SELECT FROM messages AS m WHERE m.campaign = $1 AND m.customer_id = u.customer_id OFFSET 0) AS m",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(customers)
     .fetch_all(connection)
@@ -96,6 +97,7 @@ async fn phones_with_a_row(
          SELECT u.phone, m.seq FROM UNNEST($2::text[]) AS u (phone) CROSS JOIN LATERAL (
              SELECT seq FROM messages AS m WHERE m.campaign = $1 AND m.phone = u.phone OFFSET 0) AS m",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(&as_text)
     .fetch_all(connection)

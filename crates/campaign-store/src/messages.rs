@@ -1,4 +1,8 @@
 //! Messages: the ledger's rows, locked and changed in the order of their seq.
+//!
+//! What looks rows up here is planned each time (`persistent(false)`), as long as that takes: a plan that is kept was made
+//! for a partition of a few pages perhaps, where any index of a campaign is as good as the key, and is still in use when
+//! the next campaign has written a million rows.
 
 use crate::counters::CounterDelta;
 use crate::dispatches::Pass;
@@ -68,6 +72,7 @@ pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64
                  settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
              FROM messages WHERE campaign = $1 AND seq = u.seq FOR UPDATE) AS m",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(seqs)
     .fetch_all(connection)
@@ -79,7 +84,7 @@ pub async fn lock(connection: &mut Connection, campaign: CampaignId, seqs: &[i64
 /// that do not exist are left out.
 ///
 /// The partition of each is found while it runs, which a campaign alone need not pay for. Older ones than the first
-/// campaign's are not even planned for. An upper bound as well would leave none but the right ones, but the planner
+/// campaign's are not even looked into. An upper bound as well would leave none but the right ones, but the planner
 /// takes a range for one row, and then any index of the campaign for as good as the key.
 pub async fn lock_all(connection: &mut Connection, positions: &[Position]) -> Result<Vec<LockedRow>> {
     let (Some((first, _)), Some((last, _))) = (positions.first(), positions.last()) else {
@@ -96,6 +101,7 @@ pub async fn lock_all(connection: &mut Connection, positions: &[Position]) -> Re
                  settled_at, accepted_at, sent_at, delivered_at, read_at, phone, cost_category, cost_basis, cost_micros
              FROM messages WHERE campaign = u.campaign AND seq = u.seq AND campaign >= $3 FOR UPDATE) AS m",
     )
+    .persistent(false)
     .bind(campaigns)
     .bind(seqs)
     .bind(first.0)
@@ -123,6 +129,7 @@ pub async fn lock_unsettled(
          FROM messages
          WHERE campaign = $1 AND seq > $2 AND state IN ('pending', 'deferred') ORDER BY seq LIMIT $3 FOR UPDATE",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(after.0)
     .bind(limit)
@@ -149,6 +156,7 @@ pub async fn lock_fed_pending(
                                 WHERE a.campaign = m.campaign AND a.seq = m.seq AND a.round = $4))
          ORDER BY seq FOR UPDATE",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(enqueued.0)
     .bind(pass == Pass::Audience)
@@ -315,7 +323,8 @@ pub async fn next_to_feed(
              FROM again AS a JOIN messages AS m ON m.campaign = a.campaign AND m.seq = a.seq
              WHERE a.campaign = $1 AND a.seq > $2 AND a.round = $4 AND m.state = 'pending'
              ORDER BY a.seq LIMIT $3",
-        ),
+        )
+        .persistent(false),
     };
     let rows = statement
         .bind(campaign.0)
@@ -348,6 +357,7 @@ pub async fn customers_with(
          CROSS JOIN (SELECT campaign FROM dispatches ORDER BY campaign DESC LIMIT $2) AS d
          JOIN messages AS m ON m.campaign = d.campaign AND m.phone = u.phone",
     )
+    .persistent(false)
     .bind(phones.iter().map(ToString::to_string).collect::<Vec<_>>())
     .bind(RECENT_CAMPAIGNS)
     .fetch_all(connection)
@@ -368,19 +378,39 @@ pub async fn seqs_in_state(
     only: Option<&[Seq]>,
     error_codes: Option<&[String]>,
 ) -> Result<Vec<Seq>> {
-    let rows = sqlx::query(
-        "-- messages.seqs_in_state
-         SELECT seq FROM messages
-         WHERE campaign = $1 AND state = $2::message_state AND ($3::bigint[] IS NULL OR seq = ANY($3))
-             AND ($4::text[] IS NULL OR error_code = ANY($4))
-         ORDER BY seq",
-    )
-    .bind(campaign.0)
-    .bind(state.as_str())
-    .bind(only.map(|seqs| seqs.iter().map(|seq| seq.0).collect::<Vec<_>>()))
-    .bind(error_codes)
-    .fetch_all(connection)
-    .await?;
+    let rows = match only {
+        None => {
+            sqlx::query(
+                "-- messages.seqs_in_state
+                 SELECT seq FROM messages
+                 WHERE campaign = $1 AND state = $2::message_state AND ($3::text[] IS NULL OR error_code = ANY($3))
+                 ORDER BY seq",
+            )
+    .persistent(false)
+            .bind(campaign.0)
+            .bind(state.as_str())
+            .bind(error_codes)
+            .fetch_all(connection)
+            .await?
+        }
+        Some(only) => {
+            sqlx::query(
+                "-- messages.which_in_state
+                 SELECT m.seq FROM (SELECT DISTINCT UNNEST($4::bigint[])) AS u (seq) CROSS JOIN LATERAL (
+                     SELECT seq FROM messages
+                     WHERE campaign = $1 AND seq = u.seq AND state = $2::message_state
+                         AND ($3::text[] IS NULL OR error_code = ANY($3)) OFFSET 0) AS m
+                 ORDER BY m.seq",
+            )
+    .persistent(false)
+            .bind(campaign.0)
+            .bind(state.as_str())
+            .bind(error_codes)
+            .bind(only.iter().map(|seq| seq.0).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?
+        }
+    };
     rows.iter().map(|row| Ok(Seq(row.try_get("seq")?))).collect()
 }
 
@@ -397,6 +427,7 @@ pub async fn failed_since(
          WHERE campaign = $1 AND state = 'failed' AND error_code = ANY($2) AND settled_at > $3
          ORDER BY seq",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(error_codes)
     .bind(since)

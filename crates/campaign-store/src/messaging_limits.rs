@@ -160,6 +160,7 @@ async fn count_the_past(connection: &mut Connection, portfolio_id: &str, window:
              SET granted_at = GREATEST(r.granted_at, EXCLUDED.granted_at),
                  accepted_at = GREATEST(r.accepted_at, EXCLUDED.accepted_at)",
     )
+    .persistent(false)
     .bind(portfolio_id)
     .bind(window.as_secs_f64())
     .execute(&mut *connection)
@@ -220,6 +221,7 @@ async fn forget(connection: &mut Connection, portfolio_id: &str, window: Duratio
          )
          DELETE FROM portfolio_recipients AS r USING gone WHERE r.portfolio_id = $1 AND r.phone = gone.phone",
     )
+    .persistent(false)
     .bind(portfolio_id)
     .bind(window.as_secs_f64())
     .bind(FORGET_MAX)
@@ -296,6 +298,7 @@ pub async fn accepted(connection: &mut Connection, messages: &[Position]) -> Res
          ORDER BY 1, 2
          ON CONFLICT (portfolio_id, phone) DO UPDATE SET accepted_at = clock_timestamp()",
     )
+    .persistent(false)
     .bind(campaigns)
     .bind(seqs)
     .execute(connection)
@@ -334,6 +337,7 @@ pub async fn unsent(connection: &mut Connection, messages: &[Position], window: 
          UPDATE portfolio_recipients AS r SET granted_at = r.accepted_at FROM mine
          WHERE r.portfolio_id = mine.portfolio_id AND r.phone = mine.phone AND mine.counts",
     )
+    .persistent(false)
     .bind(campaigns)
     .bind(seqs)
     .bind(window.as_secs_f64())

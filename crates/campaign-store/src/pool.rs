@@ -28,8 +28,8 @@ pub struct PoolConfig {
     pub lock_timeout: Duration,
     /// Waiting longer for a connection fails.
     pub acquire_timeout: Duration,
-    /// Each statement is planned once on a connection, and not anew for its parameters. For a service whose statements
-    /// find their rows by key, whatever is asked: planning the short ones takes as long as running them.
+    /// Statements that are kept are planned once on a connection, for any parameters: planning the short ones takes as long
+    /// as running them. And never to go through a whole table that has an index: a plan outlives the time when it was small.
     pub plans_once: bool,
 }
 
@@ -92,7 +92,6 @@ impl Store {
             .options([
                 // Short statements only: compiling one takes longer than running it.
                 ("jit", "off".to_owned()),
-                ("plan_cache_mode", plan_cache_mode(config.plans_once).to_owned()),
                 ("statement_timeout", milliseconds(config.statement_timeout)),
                 ("lock_timeout", milliseconds(config.lock_timeout)),
                 (
@@ -100,6 +99,14 @@ impl Store {
                     milliseconds(config.statement_timeout),
                 ),
             ]);
+        let options = if config.plans_once {
+            options.options([
+                ("plan_cache_mode", "force_generic_plan"),
+                ("enable_seqscan", "off"),
+            ])
+        } else {
+            options
+        };
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
@@ -184,10 +191,6 @@ pub fn in_time<T, E: From<StoreError>>(
 /// Makes a transaction's writes stand.
 pub async fn commit(transaction: Transaction) -> Result<()> {
     Ok(transaction.commit().await?)
-}
-
-const fn plan_cache_mode(plans_once: bool) -> &'static str {
-    if plans_once { "force_generic_plan" } else { "auto" }
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -155,6 +155,7 @@ pub async fn webhooks_are_complete(
              AND NOT EXISTS (SELECT 1 FROM messages
                              WHERE campaign = $1 AND state = 'accepted' AND accepted_at < $2)",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(until)
     .fetch_one(connection)
@@ -379,6 +380,7 @@ async fn highest_settled(
                                 WHERE a.campaign = messages.campaign AND a.seq = messages.seq AND a.round = $4))
          ORDER BY seq DESC LIMIT 1",
     )
+    .persistent(false)
     .bind(campaign.0)
     .bind(dispatch.enqueued_seq.0)
     .bind(dispatch.pass == Pass::Audience)

@@ -1,8 +1,8 @@
 //! What a tick makes happen: campaigns whose time has come start, and what a crash left half done is done.
 //!
 //! Claiming locks rows and passes over locked ones, so any number of schedulers may do this at once. The
-//! announcement follows the commit; if it is lost, the campaign is `SENDING` without a dispatch row, and the
-//! next tick announces it again.
+//! announcement follows the commit; if it is lost, the campaign is `SENDING` without a dispatch row, and a
+//! tick more than a second later announces it again.
 
 use crate::streams::Queues;
 use crate::templates::news;

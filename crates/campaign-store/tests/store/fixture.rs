@@ -15,10 +15,12 @@ use uuid::Uuid;
 /// The number that everything here is sent from.
 pub(crate) const LANE: &str = "106540352242922";
 
-/// A store on a database of its own.
+/// A store on a database of its own, with plans as `sender-svc` has them.
 pub(crate) async fn store() -> Store {
     let database = database().await;
-    Store::lazy(&PoolConfig::new(database.url(), "store-tests")).expect("testkit's URLs are valid")
+    let mut config = PoolConfig::new(database.url(), "store-tests");
+    config.plans_once = true;
+    Store::lazy(&config).expect("testkit's URLs are valid")
 }
 
 /// The database alone.

@@ -2,10 +2,11 @@
 
 use crate::fixture::store;
 use crate::statements::prepared;
-use campaign_core::ids::{CampaignId, Seq};
+use campaign_core::ids::{CampaignId, Generation, Seq};
 use campaign_core::message::MessageState;
 use campaign_core::phone::CanonicalPhone;
 use campaign_store::audience::{self, AudienceRow};
+use campaign_store::dispatches::Pass;
 use campaign_store::messages::{LockedRow, Position};
 use campaign_store::{Connection, Transaction, commit, ensure_partitions, messages};
 use chrono::{TimeDelta, Utc};
@@ -66,6 +67,56 @@ async fn a_batch_reads_its_own_rows_whatever_postgres_knows_of_the_campaign() {
         "{looking_up} rows were read to look up {}",
         seqs.len()
     );
+}
+
+/// A plan is kept while its table grows. Small tables are read as a whole more cheaply than by key.
+#[tokio::test]
+async fn a_plan_that_was_made_for_few_rows_serves_many() {
+    let store = store().await;
+    let mut connection = store.connection().await.expect("a connection");
+    ensure_partitions(&mut connection).await.expect("partitions");
+    let small = CampaignId(Uuid::now_v7());
+    insert_some(&mut connection, small, 10).await;
+    run(&mut connection, "ANALYZE messages".to_owned()).await;
+    batch_reads(&mut connection, small, &[3, 4]).await;
+
+    let large = CampaignId(Uuid::now_v7());
+    insert(&mut connection, large).await;
+    let seqs: Vec<i64> = BATCH.collect();
+    let read = batch_reads(&mut connection, large, &seqs).await;
+    assert!(read <= 4 * READS_MAX * seqs.len() as i64, "{read} rows were read");
+}
+
+/// Rows that are read to lock these, to look their people up, to find them by their state, and to feed them.
+async fn batch_reads(connection: &mut Connection, campaign: CampaignId, seqs: &[i64]) -> i64 {
+    run(connection, "BEGIN".to_owned()).await;
+    let locked = messages::lock(connection, campaign, seqs).await.expect("locked");
+    assert_eq!(locked.len(), seqs.len());
+    let customers: Vec<String> = seqs.iter().map(|seq| customer(*seq)).collect();
+    let phones: Vec<CanonicalPhone> = seqs.iter().map(|seq| phone(*seq)).collect();
+    let present = audience::present(connection, campaign, &customers, &phones)
+        .await
+        .expect("looked up");
+    assert_eq!(present.customers.len(), seqs.len());
+    let asked: Vec<Seq> = seqs.iter().map(|seq| Seq(*seq)).collect();
+    let pending = messages::seqs_in_state(connection, campaign, MessageState::Pending, Some(&asked), None)
+        .await
+        .expect("found");
+    assert_eq!(pending, asked);
+    let fed = messages::next_to_feed(
+        connection,
+        campaign,
+        Generation(1),
+        Pass::Audience,
+        Seq(seqs[0] - 1),
+        seqs.len() as i64,
+    )
+    .await
+    .expect("read");
+    assert_eq!(fed.len(), seqs.len());
+    let read = reads(connection).await;
+    run(connection, "COMMIT".to_owned()).await;
+    read
 }
 
 /// All neighbours change in one transaction, and find room on their own pages.
@@ -228,13 +279,13 @@ fn accept(locked: &mut LockedRow) {
     ));
 }
 
-/// Rows of the ledger that this transaction read so far.
-async fn reads(transaction: &mut Transaction) -> i64 {
+/// Rows of the ledger that the transaction read so far.
+async fn reads(connection: &mut Connection) -> i64 {
     sqlx::query_scalar(
         "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables
          WHERE relname LIKE 'messages%'",
     )
-    .fetch_one(&mut **transaction)
+    .fetch_one(connection)
     .await
     .expect("statistics")
 }
@@ -250,7 +301,11 @@ fn phone(seq: i64) -> CanonicalPhone {
 }
 
 async fn insert(connection: &mut Connection, campaign: CampaignId) {
-    let rows: Vec<AudienceRow> = (1..=ROWS)
+    insert_some(connection, campaign, ROWS).await;
+}
+
+async fn insert_some(connection: &mut Connection, campaign: CampaignId, rows: i64) {
+    let rows: Vec<AudienceRow> = (1..=rows)
         .map(|seq| AudienceRow {
             seq: Seq(seq),
             customer_id: customer(seq),
