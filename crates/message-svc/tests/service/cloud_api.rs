@@ -253,8 +253,10 @@ async fn a_trouble_of_the_lane_is_told_and_nothing_is_burnt() {
     }
     let campaign = stage.owner.open(false).await;
     let _service = stage.service().await;
+    let began = Instant::now();
     stage.owner.feed(campaign, 1, 1, 50).await;
     let accepted = stage.owner.ledger.wait_for(MessageState::Accepted, 50).await;
+    let seconds = began.elapsed().as_secs() as usize;
     assert!(accepted.iter().all(|outcome| outcome.attempts == Some(1)));
     let outcomes = stage.owner.ledger.outcomes();
     let told: Vec<_> = outcomes
@@ -264,7 +266,8 @@ async fn a_trouble_of_the_lane_is_told_and_nothing_is_burnt() {
             _ => None,
         })
         .collect();
-    assert!((1..=8).contains(&told.len()), "{} times", told.len());
+    let times = told.len();
+    assert!((1..=seconds + 2).contains(&times), "{times} times in {seconds} s");
     assert!(
         told.iter()
             .all(|trouble| trouble.scope == TroubleScope::Lane && trouble.hold == HoldKind::Account)
