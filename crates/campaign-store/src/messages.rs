@@ -1,6 +1,6 @@
 //! Messages: the ledger's rows, locked and changed in the order of their seq.
 //!
-//! What looks rows up here is planned each time (`persistent(false)`), as long as that takes: a plan that is kept was made
+//! What looks single rows up is planned each time (`persistent(false)`): a plan that is kept was made
 //! for a partition of a few pages perhaps, where any index of a campaign is as good as the key, and is still in use when
 //! the next campaign has written a million rows.
 

@@ -28,8 +28,8 @@ pub struct PoolConfig {
     pub lock_timeout: Duration,
     /// Waiting longer for a connection fails.
     pub acquire_timeout: Duration,
-    /// Statements that are kept are planned once on a connection, for any parameters: planning the short ones takes as long
-    /// as running them. And never to go through a whole table that has an index: a plan outlives the time when it was small.
+    /// Statements that are kept are planned once on a connection, for any parameters: planning the short ones takes almost as
+    /// long as running them. And never to go through a whole table that has an index: a plan outlives the time when it was small.
     pub plans_once: bool,
 }
 
