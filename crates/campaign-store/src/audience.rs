@@ -107,7 +107,7 @@ async fn phones_with_a_row(
         .collect()
 }
 
-/// Writes rows, all or none.
+/// Writes rows, all or none. As in [`messages::update`](crate::messages::update), the arrays are taken apart side by side.
 ///
 /// Not by `COPY`: its end goes in a packet of its own, which TCP holds back until the one before it is acknowledged (40 ms),
 /// since sqlx leaves Nagle's algorithm on.
@@ -124,11 +124,12 @@ pub async fn insert(connection: &mut Connection, campaign: CampaignId, rows: &[A
         "-- audience.insert
          INSERT INTO messages (campaign, seq, state, generation, customer_id, phone_as_given, phone, duplicate_of,
              variables, error_code, error_text, settled_at)
-         SELECT $1, seq, (CASE WHEN error_code IS NULL THEN $2 ELSE $3 END)::message_state, 1, customer_id,
-             phone_as_given, phone, duplicate_of, variables::text[], error_code, error_text,
+         SELECT $1, seq, CASE WHEN error_code IS NULL THEN (SELECT $2::text::message_state) ELSE (SELECT $3::text::message_state) END,
+             1, customer_id, phone_as_given, phone, duplicate_of, variables::text[], error_code, error_text,
              CASE WHEN error_code IS NULL THEN NULL ELSE now() END
-         FROM UNNEST($4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[])
-             AS u (seq, customer_id, phone_as_given, phone, duplicate_of, variables, error_code, error_text)",
+         FROM (SELECT UNNEST($4::bigint[]) AS seq, UNNEST($5::text[]) AS customer_id, UNNEST($6::text[]) AS phone_as_given,
+             UNNEST($7::text[]) AS phone, UNNEST($8::bigint[]) AS duplicate_of, UNNEST($9::text[]) AS variables,
+             UNNEST($10::text[]) AS error_code, UNNEST($11::text[]) AS error_text) AS u",
     )
     .bind(campaign.0)
     .bind(MessageState::Pending.as_str())

@@ -1,12 +1,12 @@
 //! A lane as `message-svc` sees it: take messages, settle them.
 
 use super::PARKED_CONSUMER;
-use super::outcomes::OUTCOMES_EACH;
 use super::script::{Answer, RECOVER, SETTLE, TAKE};
+use super::steps::{self, Step};
 use crate::connection::ManagedConnection;
 use crate::entry::{RawEntry, array, number, text};
 use crate::{LaneKeys, Result, StreamId, Streams, StreamsError};
-use campaign_core::contracts::{MESSAGE_GROUP, Outcome, QueuedMessage, SnapshotTemplate};
+use campaign_core::contracts::{MESSAGE_GROUP, QueuedMessage, SnapshotTemplate};
 use campaign_core::ids::{CampaignId, InstanceId, LaneId};
 use redis::Value;
 use std::collections::BTreeSet;
@@ -92,66 +92,6 @@ pub struct TakenEntry {
 pub struct Snapshot {
     /// The template.
     pub template: SnapshotTemplate,
-}
-
-/// One step of a settle.
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// The message is accepted: published whoever owns the entry.
-    Accepted {
-        /// Its campaign.
-        campaign: CampaignId,
-        /// Its id.
-        id: StreamId,
-        /// What to publish.
-        outcome: Outcome,
-        /// Trace context, or empty.
-        trace: String,
-    },
-    /// Any other final word on the entry: published only by its owner.
-    Settled {
-        /// Its campaign.
-        campaign: CampaignId,
-        /// Its id.
-        id: StreamId,
-        /// What to publish.
-        outcome: Outcome,
-        /// Trace context, or empty.
-        trace: String,
-    },
-    /// The entry stays in its stream and comes back.
-    Parked {
-        /// Its campaign.
-        campaign: CampaignId,
-        /// Its id.
-        id: StreamId,
-        /// When, in milliseconds since 1970 by Redis's clock as far as known.
-        due_ms: i64,
-        /// Attempts that count so far.
-        attempts: i32,
-    },
-    /// An outcome that concerns no entry.
-    Event {
-        /// What to publish.
-        outcome: Outcome,
-        /// Trace context, or empty.
-        trace: String,
-    },
-    /// Tokens that were not used.
-    Refund {
-        /// How many.
-        tokens: u32,
-    },
-    /// Nothing is taken from the lane for a while, by anyone.
-    Slow {
-        /// How long.
-        pause: Duration,
-    },
-    /// WhatsApp refused a message because of the rate: the lane goes on slower, once for each burst.
-    TooFast {
-        /// When the message was taken ([`TakenEntry::taken_us`]).
-        taken_us: i64,
-    },
 }
 
 /// Answers of WhatsApp, and how long it took over them.
@@ -284,12 +224,12 @@ impl LaneMember {
                     .map(|trouble| self.read_trouble(trouble))
                     .collect::<Result<_>>()?;
                 let taken_us = answer.number()?;
-                let entries = entries
-                    .into_iter()
-                    .map(|entry| self.read_taken(entry, taken_us))
-                    .collect::<Result<_>>()?;
+                let mut taken = Vec::new();
+                for together in entries {
+                    self.read_taken(together, taken_us, &mut taken)?;
+                }
                 Ok(Take::Messages {
-                    entries,
+                    entries: taken,
                     wait,
                     troubled,
                 })
@@ -298,31 +238,31 @@ impl LaneMember {
         }
     }
 
-    fn read_taken(&self, value: Value, taken_us: i64) -> Result<TakenEntry> {
-        let mut parts = array(value, "taken entry")?.into_iter();
+    /// Reads entries of one campaign and one attempt.
+    fn read_taken(&self, value: Value, taken_us: i64, taken: &mut Vec<TakenEntry>) -> Result<()> {
+        let mut parts = array(value, "taken entries")?.into_iter();
         let mut next = || parts.next().unwrap_or(Value::Nil);
         let campaign = self.campaign(number(next(), "campaign index")?)?;
-        let id = text(next(), "entry id")?;
-        let attempt = number(next(), "attempt")?;
-        let opted_out = number(next(), "opted out")? == 1;
-        let raw = RawEntry::from_value(Value::Array(vec![
-            Value::BulkString(id.clone().into_bytes()),
-            next(),
-        ]))?;
-        let fields = raw
-            .fields
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()));
-        Ok(TakenEntry {
-            campaign,
-            id: id
-                .parse()
-                .map_err(|error| StreamsError::undecodable("entry id", error))?,
-            attempt: attempt as i32,
-            opted_out,
-            taken_us,
-            message: QueuedMessage::from_fields(fields).map_err(|error| error.to_string()),
-        })
+        let attempt = number(next(), "attempt")? as i32;
+        let entries = array(next(), "taken entries")?;
+        let opted_out = array(next(), "places of opted out")?.into_iter();
+        let opted_out = opted_out.map(|place| number(place, "place of opted out"));
+        let opted_out = opted_out.collect::<Result<BTreeSet<_>>>()?;
+        for (place, entry) in (1..).zip(entries) {
+            let raw = RawEntry::from_value(entry)?;
+            let id = raw.id.parse();
+            let fields = raw.fields.iter();
+            let fields = fields.map(|(name, value)| (name.as_slice(), value.as_slice()));
+            taken.push(TakenEntry {
+                campaign,
+                id: id.map_err(|error| StreamsError::undecodable("entry id", error))?,
+                attempt,
+                opted_out: opted_out.contains(&place),
+                taken_us,
+                message: QueuedMessage::from_fields(fields).map_err(|error| error.to_string()),
+            });
+        }
+        Ok(())
     }
 
     fn read_trouble(&self, value: Value) -> Result<(CampaignId, String)> {
@@ -390,19 +330,12 @@ impl LaneMember {
             .arg(self.order)
             .arg(self.answers.count)
             .arg(self.answers.took.as_micros() as u64);
-        for step in steps {
-            let index = step
-                .campaign()
-                .and_then(|campaign| campaigns.binary_search(&campaign).ok())
-                .unwrap_or(0);
-            let (kind, id, first, second) = step.words();
-            call.arg(kind).arg(index).arg(id).arg(first).arg(second);
-        }
+        steps::tell(&mut call, steps, &campaigns);
         let mut answer = Answer::read(call.invoke_async(&mut self.connection).await?)?;
         let identity = std::mem::take(&mut answer.word);
         let trusted = answer.number()? == 1;
         let oldest_outcome = answer.text()?.parse().ok();
-        let published = published(steps, &answer.list()?, &answer.list()?)?;
+        let published = steps::published(steps, &answer.list()?, &answer.list()?, &answer.list()?)?;
         let outcomes = answer.number()? as u64;
         self.answers = Answers::default();
         Ok(Settled {
@@ -412,74 +345,5 @@ impl LaneMember {
             published,
             outcomes,
         })
-    }
-}
-
-/// The id for each step: `ids` are those of the entries, each with as many outcomes as it can hold; `unpublished` the
-/// steps (from 0) whose outcome was not published.
-fn published(steps: &[Step], ids: &[Value], unpublished: &[Value]) -> Result<Vec<Option<StreamId>>> {
-    let ids = ids.iter().map(|id| {
-        let id = text(id.clone(), "outcome id")?;
-        id.parse()
-            .map_err(|error| StreamsError::undecodable("outcome id", error))
-    });
-    let ids = ids.collect::<Result<Vec<StreamId>>>()?;
-    let unpublished = unpublished.iter().map(|step| number(step.clone(), "step"));
-    let unpublished = unpublished.collect::<Result<BTreeSet<_>>>()?;
-    let mut place = 0;
-    let mut id_of = |(index, step): (usize, &Step)| {
-        if step.outcome().is_none() || unpublished.contains(&(index as i64)) {
-            return Ok(None);
-        }
-        let id = ids.get(place / OUTCOMES_EACH);
-        place += 1;
-        let missing = || StreamsError::undecodable("settle", format!("no id for outcome {place}"));
-        id.copied().map(Some).ok_or_else(missing)
-    };
-    steps.iter().enumerate().map(&mut id_of).collect()
-}
-
-impl Step {
-    fn campaign(&self) -> Option<CampaignId> {
-        match self {
-            Self::Accepted { campaign, .. }
-            | Self::Settled { campaign, .. }
-            | Self::Parked { campaign, .. } => Some(*campaign),
-            Self::Event { .. } | Self::Refund { .. } | Self::Slow { .. } | Self::TooFast { .. } => None,
-        }
-    }
-
-    /// The outcome that this step publishes, and its trace context.
-    pub fn outcome(&self) -> Option<(&Outcome, &str)> {
-        match self {
-            Self::Accepted { outcome, trace, .. }
-            | Self::Settled { outcome, trace, .. }
-            | Self::Event { outcome, trace } => Some((outcome, trace)),
-            Self::Parked { .. } | Self::Refund { .. } | Self::Slow { .. } | Self::TooFast { .. } => None,
-        }
-    }
-
-    fn words(&self) -> (&'static str, String, String, String) {
-        let body = |outcome: &Outcome| crate::entry::encode(outcome);
-        match self {
-            Self::Accepted {
-                id, outcome, trace, ..
-            } => ("accepted", id.to_string(), body(outcome), trace.clone()),
-            Self::Settled {
-                id, outcome, trace, ..
-            } => ("settled", id.to_string(), body(outcome), trace.clone()),
-            Self::Parked {
-                id, due_ms, attempts, ..
-            } => ("parked", id.to_string(), due_ms.to_string(), attempts.to_string()),
-            Self::Event { outcome, trace } => ("event", String::new(), body(outcome), trace.clone()),
-            Self::Refund { tokens } => ("refund", String::new(), tokens.to_string(), String::new()),
-            Self::Slow { pause } => (
-                "slow",
-                String::new(),
-                pause.as_millis().to_string(),
-                String::new(),
-            ),
-            Self::TooFast { taken_us } => ("too_fast", String::new(), taken_us.to_string(), String::new()),
-        }
     }
 }

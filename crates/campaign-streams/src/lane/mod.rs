@@ -24,15 +24,17 @@ mod owner;
 mod pace;
 mod reporter;
 mod script;
+mod steps;
 mod survey;
 
-pub use member::{Answers, LaneMember, Settled, Snapshot, Step, Take, TakenEntry, Wait};
+pub use member::{Answers, LaneMember, Settled, Snapshot, Take, TakenEntry, Wait};
 pub use opt_outs::{tell_optout, tell_optouts};
 pub use outcomes::{OutcomeBatch, OutcomeEntry, OutcomeReader};
 pub(crate) use outcomes::{ask_for_ends, waiting};
 pub use owner::{Fed, FeedEntry, LaneControls, LaneOwner, OpenCampaign, Opened, OwnerReply};
 pub use pace::Pace;
 pub use reporter::OutcomeReporter;
+pub use steps::Step;
 pub use survey::{Survey, Surveyed};
 
 use crate::{Result, Streams};

@@ -1,6 +1,6 @@
 //! Outcomes that concern no entry in hand: what webhooks report, appended to the lane as it comes.
 
-use super::outcomes::{ask_for_ends, waiting};
+use super::outcomes::{OUTCOMES_EACH, ask_for_ends, waiting};
 use super::script::{Answer, REPORT};
 use crate::connection::ManagedConnection;
 use crate::entry::{encode, entries};
@@ -36,8 +36,9 @@ impl OutcomeReporter {
         for batch in outcomes.chunks(BATCH_MAX) {
             let mut call = REPORT.key(&self.key);
             call.arg(trace);
-            for outcome in batch {
-                call.arg(encode(outcome));
+            for some in batch.chunks(OUTCOMES_EACH) {
+                let bodies: Vec<String> = some.iter().map(encode).collect();
+                call.arg(some.len()).arg(bodies.join("\n"));
             }
             let mut answer = Answer::read(call.invoke_async(&mut self.connection.clone()).await?)?;
             waiting = answer.number()? as u64;

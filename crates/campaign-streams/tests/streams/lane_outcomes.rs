@@ -2,6 +2,7 @@
 
 use crate::ground::{Ground, accepted, failed, id, outcome, raw};
 use campaign_core::contracts::Outcome;
+use campaign_core::ids::MessageKey;
 use campaign_core::message::MessageState;
 use campaign_streams::StreamId;
 use campaign_streams::dead_letters::{self, Letters};
@@ -15,6 +16,13 @@ fn reader(ground: &Ground) -> OutcomeReader {
 
 async fn entries(ground: &Ground) -> u64 {
     raw(&ground.redis, &["XLEN", &ground.keys.outcomes()]).await
+}
+
+fn key(outcome: &Outcome) -> MessageKey {
+    match outcome {
+        Outcome::Message(message) => message.key,
+        other => panic!("not of a message: {other:?}"),
+    }
 }
 
 /// One entry for many, whoever speaks, and every outcome knows which entry it is in.
@@ -57,7 +65,51 @@ async fn what_is_published_together_shares_entries() {
         .filter(|(_, entry)| entry.closes)
         .map(|(place, _)| place)
         .collect();
-    assert_eq!(closing, [63, 127, 139]);
+    // One, and then fourteen each time, are told together, and what is told together stays together.
+    assert_eq!(closing, [56, 112, 139]);
+}
+
+/// Told together or alone, in the order in which they were handed in, and each with its own trace.
+#[tokio::test]
+async fn each_outcome_keeps_its_place_and_its_trace() {
+    let ground = Ground::new().await;
+    let mut member = ground.member().await;
+    let (one, other) = (ground.open_with(1, 120).await, ground.open_with(1, 2).await);
+    let trace_of = |seq: i64| match seq {
+        3 | 120 => format!("00-{seq:032}-0000000000000001-01"),
+        _ => String::new(),
+    };
+    let with_trace = |campaign, seq| match accepted(campaign, id(1, seq)) {
+        Step::Accepted {
+            campaign,
+            id,
+            outcome,
+            ..
+        } => Step::Accepted {
+            campaign,
+            id,
+            outcome,
+            trace: trace_of(seq),
+        },
+        step => step,
+    };
+    member.take_all(122).await;
+    let mut steps: Vec<Step> = (1..=100).map(|seq| with_trace(one, seq)).collect();
+    steps.extend((1..=2).map(|seq| with_trace(other, seq)));
+    steps.push(failed(one, id(1, 101)));
+    steps.extend((102..=120).map(|seq| with_trace(one, seq)));
+    let settled = member.settle(&steps).await;
+    let read = reader(&ground).read(1_000).await.expect("read").outcomes;
+    assert_eq!(read.len(), steps.len());
+    for ((step, entry), published) in steps.iter().zip(&read).zip(&settled.published) {
+        let (outcome, trace) = step.outcome().expect("each publishes one");
+        assert_eq!((key(&entry.outcome), entry.trace.as_str()), (key(outcome), trace));
+        assert_eq!(*published, Some(entry.id));
+    }
+    assert_eq!(
+        (ground.outstanding(one).await, ground.pending(other).await),
+        (0, 0)
+    );
 }
 
 /// P4: an entry goes only when the ledger has all of it.

@@ -5,6 +5,7 @@
 
 use super::audience::Audiences;
 use super::error::LaneError;
+use super::ledger::BATCH_MAX as LEDGER_BATCH_MAX;
 use super::limit::Waiting;
 use super::silent::SilentMembers;
 use super::spacing::{Stock, rest};
@@ -345,6 +346,10 @@ impl<'a> Keeper<'a> {
         let idle = self.lane.sender.reclaim_idle;
         let surveyed = LaneError::check(self.lane.owner.survey(&campaigns, idle).await?)?;
         let now = Instant::now();
+        let is_full = |surveyed: &Surveyed| matches!(surveyed, Surveyed::Found(survey) if survey.outcomes >= LEDGER_BATCH_MAX as u64);
+        if surveyed.iter().any(is_full) {
+            self.lane.ledger_due.notify_waiters();
+        }
         for (campaign, surveyed) in campaigns.into_iter().zip(surveyed) {
             match surveyed {
                 Surveyed::Found(survey) => self.note(campaign, survey, now),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most outcomes applied in one transaction.
-const BATCH_MAX: usize = 4_000;
+pub(super) const BATCH_MAX: usize = 4_000;
 /// How long a read waits for the first outcome.
 const BLOCK: Duration = Duration::from_millis(400);
 /// A lane's outcomes are left to gather for so long: fewer, larger transactions. Whoever has twenty lanes of 80 a second
@@ -26,7 +26,7 @@ const BUSY_FROM: usize = 100;
 /// So many times as long as such a batch took, where that is longer: the slower Postgres is, be it for the ledgers of many
 /// numbers, the fewer and larger are its transactions.
 const GATHER_FOR_EACH_BATCH: u32 = 8;
-/// But no longer: people watch.
+/// But no longer: people watch. The keeper ends it where nothing more would gather, or enough has.
 const GATHER_MAX: Duration = Duration::from_millis(400);
 /// How often the ledger records that it knows of everything, when it does.
 const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
@@ -141,7 +141,10 @@ impl Ledger {
         }
         tell(&lane, &mut self.reader, before).await?;
         if batch.complete {
-            lane.pause(gather).await;
+            tokio::select! {
+                _ = lane.pause(gather) => {}
+                () = lane.ledger_due.notified() => {}
+            }
         }
         Ok(())
     }

@@ -57,6 +57,8 @@ pub(crate) struct Lane {
     pub(crate) look: Notify,
     /// The keeper looks again, when that pays: the ledger went on.
     pub(crate) look_soon: Notify,
+    /// The ledger goes on if it only waits for more: a whole batch is there, or somebody waits for the last ones.
+    ledger_due: Notify,
     /// Held by whoever locks rows of several campaigns: the ledger with a batch, a rebuild with all of them. They take the
     /// campaigns' rows and counters in different orders.
     pub(crate) many_campaigns: tokio::sync::Mutex<()>,
@@ -120,6 +122,7 @@ pub(crate) async fn run(sender: Arc<Sender>, lease: Lease, stop: CancellationTok
             parked: Parked::default(),
             look: Notify::new(),
             look_soon: Notify::new(),
+            ledger_due: Notify::new(),
             many_campaigns: tokio::sync::Mutex::new(()),
             limited: Mutex::new(None),
         });

@@ -48,6 +48,7 @@ pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progres
     // behind that one.
     let last_of_round = *open.empty_since.get_or_insert(newest);
     if !is_applied(keeper.lane, last_of_round).await? {
+        keeper.lane.ledger_due.notify_waiters();
         return Ok(Progress::None);
     }
     // What is sent again by itself must know of every outcome there is now, not only of the round's.

@@ -29,21 +29,32 @@ local function outcomes_span(key)
     return last, first[1], math.max(0, counted_by(last) - counted_by(first[1])) + held_by(first)
 end
 
--- Appends outcomes in order. Returns the ids of the entries, the id of the first entry there is (or an empty text),
--- and how many outcomes wait.
-local function append_outcomes(key, bodies, traces)
+-- Appends outcomes in order, each of `told` being { how many, their bodies, their traces }: a line each, or no traces.
+-- Returns the ids of the entries and how many each holds, the id of the first entry there is (or an empty text), and
+-- how many outcomes wait.
+local function append_outcomes(key, told)
     local last, first, waiting = outcomes_span(key)
     local ms = math.max(tonumber(string.match(last, '^%d+')), math.floor(now_us() / 1000))
-    local count, ids = counted_by(last), {}
-    for from = 1, #bodies, OUTCOMES_EACH do
-        local to = math.min(from + OUTCOMES_EACH - 1, #bodies)
-        local trace = table.concat(traces, '\n', from, to)
+    local before, ids, counts = counted_by(last), {}, {}
+    local total, held, bodies, traces = before, 0, {}, {}
+    local function write()
+        local trace = table.concat(traces, '\n')
         if not string.find(trace, '%d') then trace = '' end
-        count = count + to - from + 1
-        local id = redis.call('XADD', key, whole(ms) .. '-' .. whole(count), 'body',
-            table.concat(bodies, '\n', from, to), 'trace', trace, 'count', to - from + 1)
+        total = total + held
+        local id = redis.call('XADD', key, whole(ms) .. '-' .. whole(total), 'body', table.concat(bodies, '\n'),
+            'trace', trace, 'count', held)
         table.insert(ids, id)
+        table.insert(counts, held)
         if first == '' then first = id end
+        held, bodies, traces = 0, {}, {}
     end
-    return ids, first, waiting + #bodies
+    for _, some in ipairs(told) do
+        local count, body, trace = some[1], some[2], some[3]
+        if held > 0 and held + count > OUTCOMES_EACH then write() end
+        held = held + count
+        table.insert(bodies, body)
+        table.insert(traces, trace == '' and string.rep('\n', count - 1) or trace)
+    end
+    if held > 0 then write() end
+    return ids, counts, first, waiting + total - before
 end

@@ -27,14 +27,16 @@ local function guard(header, epoch)
     return nil
 end
 
--- Whether the recipient of an entry, given by its fields, opted out after it was fed.
-local function opted_out(optouts, values)
-    for i = 1, #values, 2 do
-        if values[i] == 'p' then
-            return redis.call('ZSCORE', optouts, values[i + 1]) and 1 or 0
+-- Those of some entries, by their places (from 1), whose recipient opted out after they were fed.
+local function opted_out(optouts, entries)
+    local places = {}
+    for place, entry in ipairs(entries) do
+        local values = entry[2]
+        for i = 1, #values, 2 do
+            if values[i] == 'p' and redis.call('ZSCORE', optouts, values[i + 1]) then table.insert(places, place) end
         end
     end
-    return 0
+    return places
 end
 
 local function stream_info(key, wanted)

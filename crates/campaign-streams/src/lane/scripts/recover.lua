@@ -10,8 +10,8 @@ for i = 4, #KEYS do
     if not pending.err then
         for _, entry in ipairs(pending) do
             if entry[3] <= tonumber(ARGV[3]) then
-                local content = redis.call('XRANGE', KEYS[i], entry[1], entry[1])[1]
-                if content then table.insert(found, { i - 4, entry[1], entry[4], opted_out(KEYS[3], content[2]), content[2] }) end
+                local content = redis.call('XRANGE', KEYS[i], entry[1], entry[1])
+                if content[1] then table.insert(found, { i - 4, entry[4], content, opted_out(KEYS[3], content) }) end
             end
         end
     end

@@ -1,15 +1,16 @@
 -- Writes outcomes first, then lets the entries go: an entry leaves only when its outcome is in Redis.
 -- KEYS: header, outcomes, members, then stream and alarms of each campaign concerned.
 -- ARGV: group, parked consumer, instance, identity joined on, order, answers since the last settle and the time they
---       took in all (us), then five for each step:
---       kind, index of the campaign (from 0), entry id, two arguments.
---   accepted <body> <trace>   published by anyone: an accepted message stays accepted
---   settled  <body> <trace>   published by the entry's owner, or if the entry is gone
---   parked   <due ms> <attempts that count>   by the entry's owner only
---   event    <body> <trace>   concerns no entry
---   refund   <tokens> -       gives tokens back
---   slow     <ms> -           nothing is taken from the lane for at least so long
---   too_fast <taken us> -     WhatsApp refused a message, taken then by Redis's clock, because of the rate
+--       took in all (us), then five for each step: kind, index of the campaign (from 0), and
+--   accepted <n> <bodies> <traces>   and n ids behind it. Published by anyone: an accepted message stays accepted
+--   settled  <id> <body> <trace>     published by the entry's owner, or if the entry is gone
+--   parked   <id> <due ms> <attempts that count>   by the entry's owner only
+--   event    - <body> <trace>        concerns no entry
+--   refund   - <tokens> -            gives tokens back
+--   slow     - <ms> -                nothing is taken from the lane for at least so long
+--   too_fast - <taken us> -          WhatsApp refused a message, taken then by Redis's clock, because of the rate
+-- Accepted messages are by far the most: up to 64 of a campaign, as an entry of outcomes holds, make one step, with a
+-- line of bodies for each, and of traces where there are any.
 -- A campaign whose keys are broken must not keep the outcomes of the others back, hence pcall on them.
 local header, outcomes, members = KEYS[1], KEYS[2], KEYS[3]
 local group, parked, instance, joined, order = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -29,10 +30,9 @@ if trusted then
     if not repeated then redis.call('HSET', header, 'settled:' .. instance, whole(order)) end
 end
 
-local bodies, traces = {}, {}
-local function publish(body, trace)
-    table.insert(bodies, body)
-    table.insert(traces, trace)
+local told = {}
+local function publish(count, body, trace)
+    table.insert(told, { count, body, trace })
 end
 
 -- The consumer in whose name an entry is; none if it is gone, or its stream is.
@@ -41,43 +41,47 @@ local function owner(stream, id)
     return not pending.err and pending[1] and pending[1][2] or nil
 end
 
--- What is let go of, by stream: together at the end, since each command is also written to the append-only file.
+-- What is let go of at the end, by where the ids stand among the arguments. Hardly any has an alarm.
 local released = {}
-local function release(stream, alarms, id)
-    released[stream] = released[stream] or { alarms = alarms, ids = {} }
-    table.insert(released[stream].ids, id)
+local function release(stream, alarms, from, to)
+    table.insert(released, { stream, alarms, from, to })
 end
 
 local function let_go()
-    for stream, of in pairs(released) do
-        redis.pcall('XACK', stream, group, unpack(of.ids))
-        redis.pcall('XDEL', stream, unpack(of.ids))
-        redis.pcall('ZREM', of.alarms, unpack(of.ids))
+    for _, some in ipairs(released) do
+        local stream, alarms, from, to = unpack(some)
+        redis.pcall('XACK', stream, group, unpack(ARGV, from, to))
+        redis.pcall('XDEL', stream, unpack(ARGV, from, to))
+        if redis.call('EXISTS', alarms) == 1 then redis.pcall('ZREM', alarms, unpack(ARGV, from, to)) end
     end
 end
 
 -- `passed`: messages that WhatsApp took in and answered, whatever it said, without finding them too fast.
 local unpublished, passed, refused_us = {}, 0, 0
-for i = 8, #ARGV, 5 do
+local i, step = 8, 0
+while i <= #ARGV do
     local kind, id, first, second = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
     local stream = KEYS[4 + tonumber(ARGV[i + 1]) * 2]
     local alarms = KEYS[5 + tonumber(ARGV[i + 1]) * 2]
+    local next_step = i + 5
     if kind == 'event' then
-        publish(first, second)
+        publish(1, first, second)
     elseif kind == 'accepted' then
-        publish(first, second)
-        release(stream, alarms, id)
-        passed = passed + 1
+        local count = tonumber(id)
+        publish(count, first, second)
+        next_step = i + 5 + count
+        release(stream, alarms, i + 5, next_step - 1)
+        passed = passed + count
     elseif kind == 'settled' then
         -- Of an entry that is gone with its stream nobody else will say that it may have been sent.
         local by = trusted and owner(stream, id) or nil
         if by == instance or (not by and not repeated) then
-            publish(first, second)
+            publish(1, first, second)
         else
-            table.insert(unpublished, (i - 8) / 5)
+            table.insert(unpublished, step)
         end
         if by == instance then
-            release(stream, alarms, id)
+            release(stream, alarms, i + 2, i + 2)
             passed = passed + 1
         end
     elseif kind == 'parked' then
@@ -100,8 +104,9 @@ for i = 8, #ARGV, 5 do
         refused_us = math.max(refused_us, tonumber(first))
         passed = passed - 1
     end
+    i, step = next_step, step + 1
 end
-local ids, oldest, waiting = append_outcomes(outcomes, bodies, traces)
+local ids, counts, oldest, waiting = append_outcomes(outcomes, told)
 let_go()
 
 if trusted and not repeated and (passed > 0 or refused_us > 0) then
@@ -109,4 +114,4 @@ if trusted and not repeated and (passed > 0 or refused_us > 0) then
     pcall(adapt, header, math.max(0, passed), refused_us, answers, answers_took_us)
 end
 
-return { here, trusted and 1 or 0, oldest, ids, unpublished, waiting }
+return { here, trusted and 1 or 0, oldest, ids, counts, unpublished, waiting }

@@ -13,16 +13,15 @@ local settled = 0
 -- What one taker has held for too long.
 local function reclaim(campaign, stream, consumer)
     local idle = redis.call('XPENDING', stream, group, 'IDLE', idle_ms, '-', '+', most, consumer)
-    local bodies, traces = {}, {}
+    local told = {}
     for _, entry in ipairs(idle) do
         local generation, seq = string.match(entry[1], '^(%d+)-(%d+)$')
-        table.insert(traces, '')
-        table.insert(bodies, string.format(
+        table.insert(told, { 1, string.format(
             '{"type":"message","key":"%s:%s:%s","state":"uncertain","at":%s,"source":"send","attempts":%d,'
             .. '"error":{"code":"lost","text":"the process that took it never reported"}}',
-            campaign, generation, seq, now_ms, entry[4]))
+            campaign, generation, seq, now_ms, entry[4]), '' })
     end
-    append_outcomes(outcomes, bodies, traces)
+    append_outcomes(outcomes, told)
     for _, entry in ipairs(idle) do
         redis.call('XACK', stream, group, entry[1])
         redis.call('XDEL', stream, entry[1])
