@@ -27,6 +27,7 @@ class Engine:
             "WHATSAPP_APP_SECRET": settings.APP_SECRET,
             "WHATSAPP_VERIFY_TOKEN": settings.VERIFY_TOKEN,
             "TRANSPORT": transport,
+            "WORKER_THREADS": str(settings.WORKER_THREADS),
         } | ground.outside() | (environment or {})
         self._migrate()
         self.messengers = [self._service("message-svc", number) for number in range(messengers)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import machine, settings
 from .contenders import (
-    BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, HTTP, NOTHING_STORED, ROW, WEBHOOKS, Contender,
+    BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, ENGINE_CONCURRENCY, HTTP, NOTHING_STORED, ROW, WEBHOOKS, Contender,
 )
 from .figures import median, megabytes, thousands, with_spread
 from .parts import Part, all_parts, ceiling
@@ -58,7 +58,8 @@ def facts(checkout: Path, versions: dict[str, str], rounds: int, customers: int)
         "customers": f"{customers:,} of erp-mock-svc, `{settings.ERP_QUERY}`, {settings.PAGE_SIZE:,} in a page",
         "rounds": f"{rounds}, interleaved; each run on a fresh Redis, a fresh database and fresh processes",
         "number": f"{settings.UNLIMITED_PER_SECOND:,} messages/s, so that no limit is what is measured",
-        "at a time": f"engine as it comes (1,024 a message-svc); BullMQ {_by_send(BULLMQ_CONCURRENCY)} a worker; "
+        "threads": f"{settings.WORKER_THREADS} of each service of the engine and of bullmq-official; BullMQ has one by itself",
+        "at a time": f"engine {_by_send(ENGINE_CONCURRENCY)} a message-svc; BullMQ {_by_send(BULLMQ_CONCURRENCY)} a worker; "
                      f"bullmq-official {_by_send(BULLMQ_OFFICIAL_CONCURRENCY)}; peers post over "
                      f"{settings.HTTP_CONNECTIONS} connections",
         "load before the first run": f"{machine.load():.2f}",

@@ -13,5 +13,8 @@ PAGE_SIZE = 2_000
 ERP_QUERY = "active=true"
 # Of the number and of the mock: never what holds a contender up.
 UNLIMITED_PER_SECOND = 100_000
+# Of each service of the engine, and of the peer that has threads: everyone shares the cores with servers and mocks, and
+# on two cores one thread each was best for both.
+WORKER_THREADS = 1
 # Connections to WhatsApp at a time, of a peer.
 HTTP_CONNECTIONS = 64

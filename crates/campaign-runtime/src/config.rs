@@ -17,6 +17,8 @@ use crate::{http_settings::HttpSettings, telemetry::TraceSettings, trusted_roots
 
 /// The longest shutdown deadline: orchestrators do not wait for more.
 const MAX_SHUTDOWN_DEADLINE_MS: u64 = 10 * 60 * 1000;
+/// More threads than any machine has cores are a slip of the pen.
+const MAX_WORKER_THREADS: i64 = 1_024;
 
 /// The configuration of a service.
 pub trait ServiceConfig: clap::Parser {
@@ -98,6 +100,11 @@ pub struct RuntimeArgs {
     #[arg(long, env = "SHUTDOWN_DEADLINE_MS", default_value_t = 10_000,
           value_parser = clap::value_parser!(u64).range(1..=MAX_SHUTDOWN_DEADLINE_MS))]
     pub shutdown_deadline_ms: u64,
+
+    /// Threads that run tasks; without it one for each core that the process may use. One is enough, and costs less,
+    /// where several services share a few cores
+    #[arg(long, env = "WORKER_THREADS", value_parser = clap::value_parser!(u16).range(1..=MAX_WORKER_THREADS))]
+    pub worker_threads: Option<u16>,
 
     /// The bounds of the HTTP listener
     #[command(flatten)]

@@ -111,7 +111,11 @@ where
     descriptors::raise_limit(config.runtime().http.limits().connections);
     ::metrics::gauge!("service_info", "service" => service, "version" => version).set(1.0);
 
-    let outcome = tokio::runtime::Builder::new_multi_thread()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.runtime().worker_threads {
+        builder.worker_threads(threads.into());
+    }
+    let outcome = builder
         .enable_all()
         .thread_name(service)
         .build()

@@ -97,6 +97,29 @@ impl Process {
 }
 
 #[tokio::test]
+async fn tasks_run_on_as_many_threads_as_are_asked_for() {
+    for threads in [1, 3] {
+        let (process, _) = Process::start(&[&format!("--worker-threads={threads}")]).await;
+        let id = process.child.id().expect("it still runs");
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("it has threads");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        let workers = names.filter(|name| name.trim() == "minimal-service").count();
+        assert_eq!(workers, threads);
+    }
+}
+
+#[tokio::test]
+async fn no_threads_at_all_are_refused() {
+    let refused = output(&["--worker-threads=0"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        stderr(&refused).contains("--worker-threads"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[tokio::test]
 async fn sigterm_finishes_what_is_in_flight_and_exits_0() {
     let (mut process, address) = Process::start(&["--slow-ms=500"]).await;
     let in_flight = tokio::spawn(http::get_owned(address, "/slow"));
