@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 const TAKE_MAX: usize = 256;
 /// A take waits for one in so many of all hands. Where many lanes wait, each would else be given the next hand that is
 /// free, and take a single message.
-const HANDS_SHARE: u32 = 16;
+const HANDS_SHARE: u32 = 8;
 /// How often an instance that waits to be admitted asks.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// The longest wait that a take's answer is followed for; meanwhile a campaign may have come.
@@ -390,7 +390,7 @@ fn pause_after(messages: usize, wait: Wait) -> Pause {
     match wait {
         Wait::For(wait) if wait.is_zero() && messages > 0 => Pause::None,
         Wait::For(wait) => Pause::For(wait.clamp(WAIT_MIN, WAIT_MAX)),
-        Wait::UntilWoken if messages > 0 => Pause::None,
+        // The script found the streams empty behind what it took. What is fed from then on wakes.
         Wait::UntilWoken => Pause::UntilWoken,
     }
 }
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_take_waits_for_a_small_part_of_all_hands() {
-        assert_eq!(hands_waited_for(1_024, TAKE_MAX), 64);
+        assert_eq!(hands_waited_for(1_024, TAKE_MAX), 128);
         assert_eq!(hands_waited_for(8, TAKE_MAX), 1);
         assert_eq!(hands_waited_for(1_000_000, TAKE_MAX), TAKE_MAX as u32);
         assert_eq!(hands_waited_for(1_024, 1), 1, "a probe needs one");
