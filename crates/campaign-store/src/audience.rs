@@ -124,7 +124,8 @@ pub async fn insert(connection: &mut Connection, campaign: CampaignId, rows: &[A
         "-- audience.insert
          INSERT INTO messages (campaign, seq, state, generation, customer_id, phone_as_given, phone, duplicate_of,
              variables, error_code, error_text, settled_at)
-         SELECT $1, seq, CASE WHEN error_code IS NULL THEN (SELECT $2::text::message_state) ELSE (SELECT $3::text::message_state) END,
+         SELECT $1, seq,
+             CASE WHEN error_code IS NULL THEN (SELECT $2::text::message_state) ELSE (SELECT $3::text::message_state) END,
              1, customer_id, phone_as_given, phone, duplicate_of, variables::text[], error_code, error_text,
              CASE WHEN error_code IS NULL THEN NULL ELSE now() END
          FROM (SELECT UNNEST($4::bigint[]) AS seq, UNNEST($5::text[]) AS customer_id, UNNEST($6::text[]) AS phone_as_given,

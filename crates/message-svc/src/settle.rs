@@ -207,7 +207,8 @@ impl Settler {
         while let Some(order) = next.take() {
             match order {
                 Order::Steps(steps) => {
-                    let (steps, other) = self.gather(steps).await;
+                    let (mut steps, other) = self.gather(steps).await;
+                    bring_together(&mut steps);
                     self.settle(steps).await;
                     next = other;
                 }
@@ -329,6 +330,15 @@ impl Settler {
     }
 }
 
+/// Acceptances first, by campaign: those that stand side by side are told to Redis as one. It does not matter in which
+/// order the ledger hears of different messages.
+fn bring_together(steps: &mut [Step]) {
+    steps.sort_by_key(|step| match step {
+        Step::Accepted { campaign, .. } => (false, Some(*campaign)),
+        _ => (true, None),
+    });
+}
+
 fn event(outcome: Outcome) -> Step {
     Step::Event {
         outcome,
@@ -343,5 +353,53 @@ fn entry_of(step: &Step) -> Option<EntryKey> {
         | Step::Settled { campaign, id, .. }
         | Step::Parked { campaign, id, .. } => Some((*campaign, *id)),
         Step::Event { .. } | Step::Refund { .. } | Step::Slow { .. } | Step::TooFast { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use campaign_core::contracts::{MessageOutcome, OutcomeSource};
+    use campaign_core::ids::{CampaignId, Generation, MessageKey, Seq};
+    use campaign_core::message::MessageState;
+    use campaign_streams::StreamId;
+
+    #[test]
+    fn acceptances_of_a_campaign_come_to_stand_side_by_side_in_their_order() {
+        let [one, other] = [1, 2].map(|number| CampaignId(uuid::Uuid::from_u128(number)));
+        let accepted = |campaign: CampaignId, seq: i64| {
+            let id = StreamId::of_message(Generation(1), Seq(seq));
+            let key = MessageKey {
+                campaign,
+                generation: Generation(1),
+                seq: Seq(seq),
+            };
+            let at = chrono::DateTime::UNIX_EPOCH;
+            let outcome = MessageOutcome::new(key, MessageState::Accepted, at, OutcomeSource::Send);
+            Step::Accepted {
+                campaign,
+                id,
+                outcome: Outcome::Message(outcome),
+                trace: String::new(),
+            }
+        };
+        let mut steps = vec![
+            Step::Refund { tokens: 7 },
+            accepted(other, 1),
+            accepted(one, 2),
+            Step::Refund { tokens: 8 },
+            accepted(other, 3),
+            accepted(one, 1),
+        ];
+        bring_together(&mut steps);
+        let told = steps.iter().map(|step| match step {
+            Step::Accepted { campaign, id, .. } => (campaign.0.as_u128(), id.low),
+            Step::Refund { tokens } => (0, u64::from(*tokens)),
+            _ => unreachable!("there are no others"),
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [(1, 2), (1, 1), (2, 1), (2, 3), (0, 7), (0, 8)]
+        );
     }
 }

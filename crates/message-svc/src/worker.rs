@@ -390,7 +390,7 @@ fn pause_after(messages: usize, wait: Wait) -> Pause {
     match wait {
         Wait::For(wait) if wait.is_zero() && messages > 0 => Pause::None,
         Wait::For(wait) => Pause::For(wait.clamp(WAIT_MIN, WAIT_MAX)),
-        // The script found the streams empty behind what it took. What is fed from then on wakes.
+        // It took all there was, and feeding wakes. What nobody wakes for, such as a message handed back, is polled for.
         Wait::UntilWoken => Pause::UntilWoken,
     }
 }

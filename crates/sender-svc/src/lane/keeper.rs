@@ -346,8 +346,11 @@ impl<'a> Keeper<'a> {
         let idle = self.lane.sender.reclaim_idle;
         let surveyed = LaneError::check(self.lane.owner.survey(&campaigns, idle).await?)?;
         let now = Instant::now();
-        let is_full = |surveyed: &Surveyed| matches!(surveyed, Surveyed::Found(survey) if survey.outcomes >= LEDGER_BATCH_MAX as u64);
-        if surveyed.iter().any(is_full) {
+        let waits_whole = |surveyed: &Surveyed| match surveyed {
+            Surveyed::Found(survey) => survey.outcomes >= LEDGER_BATCH_MAX as u64,
+            Surveyed::Missing | Surveyed::Broken(_) => false,
+        };
+        if surveyed.iter().any(waits_whole) {
             self.lane.ledger_due.notify_waiters();
         }
         for (campaign, surveyed) in campaigns.into_iter().zip(surveyed) {

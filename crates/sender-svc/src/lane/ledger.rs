@@ -129,17 +129,19 @@ impl Ledger {
         let took = started.elapsed();
         metrics::histogram!("ledger_batch_seconds").record(took);
         metrics::counter!("ledger_outcomes_total").increment(batch.outcomes.len() as u64);
-        lane.look_soon.notify_one();
         let gather = gather_after(batch.outcomes.len(), took);
         let before = Untold {
             entries: batch.outcomes,
             applied,
         };
         if let Some(batch) = next {
+            lane.look_soon.notify_one();
             self.ahead = Some(Ahead { batch, before });
             return Ok(());
         }
         tell(&lane, &mut self.reader, before).await?;
+        // Not before the batch is deleted: whoever waits for the last outcomes looks for that, and ends the rest.
+        lane.look_soon.notify_one();
         if batch.complete {
             tokio::select! {
                 _ = lane.pause(gather) => {}

@@ -29,7 +29,8 @@ local function outcomes_span(key)
     return last, first[1], math.max(0, counted_by(last) - counted_by(first[1])) + held_by(first)
 end
 
--- Appends outcomes in order, each of `told` being { how many, their bodies, their traces }: a line each, or no traces.
+-- Appends outcomes in order, each of `told` being { how many (up to 64), their bodies, their traces }: a line each, or
+-- no traces.
 -- Returns the ids of the entries and how many each holds, the id of the first entry there is (or an empty text), and
 -- how many outcomes wait.
 local function append_outcomes(key, told)

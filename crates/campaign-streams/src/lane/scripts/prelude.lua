@@ -33,7 +33,10 @@ local function opted_out(optouts, entries)
     for place, entry in ipairs(entries) do
         local values = entry[2]
         for i = 1, #values, 2 do
-            if values[i] == 'p' and redis.call('ZSCORE', optouts, values[i + 1]) then table.insert(places, place) end
+            if values[i] == 'p' then
+                if redis.call('ZSCORE', optouts, values[i + 1]) then table.insert(places, place) end
+                break
+            end
         end
     end
     return places
