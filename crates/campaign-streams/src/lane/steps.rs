@@ -66,7 +66,7 @@ pub enum Step {
     },
     /// WhatsApp refused a message because of the rate: the lane goes on slower, once for each burst.
     TooFast {
-        /// When the message was taken ([`TakenEntry::taken_us`]).
+        /// When the message was taken ([`TakenEntry::taken_us`](super::TakenEntry::taken_us)).
         taken_us: i64,
     },
 }
