@@ -23,7 +23,7 @@ PROMISES = "promises"
 PROFILE = "profile"
 # In full, and quick.
 ROUNDS = (5, 1)
-CUSTOMERS = (100_000, 2_500)
+CUSTOMERS = (50_000, 2_500)
 PARTS_COUNT = (200_000, 5_000)
 # Above it something else is using the machine, and figures are not to be believed.
 LOAD_MAX = 0.5
