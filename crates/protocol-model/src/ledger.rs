@@ -261,15 +261,15 @@ impl CampaignRows {
         }
     }
 
-    /// Ends the round, and begins the next if any row is due. Returns how many rows it has.
-    pub(crate) fn close_round(&mut self, now: Time) -> usize {
+    /// Ends the round, and begins the next if any row was due at `as_of`. Returns how many rows it has.
+    pub(crate) fn close_round(&mut self, now: Time, as_of: Time) -> usize {
         if self.unsettled() > 0 {
             let lost = self.fed_pending(self.dispatch.enqueued);
             self.mark_uncertain(&lost, now);
         }
         self.again.retain(|_, again| again.round.is_none());
-        let resend = self.on_uncertain == OnUncertain::Resend && self.webhooks_are_complete(now);
-        self.open_next(now, resend)
+        let resend = self.on_uncertain == OnUncertain::Resend && self.webhooks_are_complete(as_of);
+        self.open_next(as_of, resend)
     }
 
     /// Some statuses came, and nothing that was accepted longer ago than the grace is without one.

@@ -3,7 +3,9 @@
 use super::{Keeper, Open, Owner, Seqs, Stop};
 use crate::env::Env;
 use crate::flaw::Flaw;
-use crate::ids::{CampaignNo, EntryId, Epoch, HOUSEKEEPING_EVERY, Instance, MEMBER_SILENT, RECLAIM_IDLE};
+use crate::ids::{
+    CampaignNo, EntryId, Epoch, HOUSEKEEPING_EVERY, Instance, MEMBER_SILENT, RECLAIM_IDLE, Time,
+};
 use crate::ledger::Pass;
 use crate::postgres::Work;
 use crate::promise::Promise;
@@ -35,9 +37,9 @@ pub(super) enum Micro {
     Feed(CampaignNo, Vec<Seq>),
     Save(CampaignNo, EntryId),
     Complete(CampaignNo),
-    RoundApplied(CampaignNo, u64),
-    CloseRound(CampaignNo),
-    Finish(CampaignNo),
+    RoundApplied(CampaignNo, u64, Time),
+    CloseRound(CampaignNo, Time),
+    Finish(CampaignNo, Time),
     SweepApplied(CampaignNo),
     Sweep(CampaignNo),
 }
@@ -194,16 +196,16 @@ impl Owner {
                     self.step_round(env, campaign);
                 }
             }
-            Micro::RoundApplied(campaign, last) => {
+            Micro::RoundApplied(campaign, last, as_of) => {
                 let first = env.redis.first_outcome(epoch)?;
                 if first.is_none_or(|first| first > last) {
-                    self.then(Micro::CloseRound(campaign));
+                    self.then(Micro::CloseRound(campaign, as_of));
                 }
             }
-            Micro::CloseRound(campaign) => self.close_round(env, epoch, campaign)?,
-            Micro::Finish(campaign) => {
-                let now = env.now;
-                if env.postgres.fence_looking(epoch)?.campaigns[campaign].finish(now) {
+            Micro::CloseRound(campaign, as_of) => self.close_round(env, epoch, campaign, as_of)?,
+            Micro::Finish(campaign, as_of) => {
+                let finished = env.postgres.fence_looking(epoch)?.campaigns[campaign].finish(as_of);
+                if finished {
                     env.postgres.changes += 1;
                     self.say(env, || format!("campaign {campaign} is finished"));
                     self.open.remove(&campaign);
@@ -211,15 +213,19 @@ impl Owner {
                 }
             }
             Micro::SweepApplied(campaign) => {
-                let (Some(open), Some(work)) = (self.open.get(&campaign), self.work(campaign)) else {
+                let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else {
                     return Ok(());
                 };
                 let Some(survey) = open.survey else { return Ok(()) };
+                if survey.in_flight > 0 {
+                    return Ok(());
+                }
+                let last = *open.idle_since.get_or_insert(survey.last_outcome);
                 let first = env.redis.first_outcome(epoch)?;
-                if survey.in_flight == 0 && first.is_none_or(|first| first > survey.last_outcome) {
+                if first.is_none_or(|first| first > last) {
                     let settled = work.pending + work.deferred == 0;
                     self.then(if settled {
-                        Micro::Finish(campaign)
+                        Micro::Finish(campaign, env.now)
                     } else {
                         Micro::Sweep(campaign)
                     });
@@ -323,8 +329,11 @@ impl Owner {
             held: true,
             last,
             empty_since: None,
+            resend_asked: None,
             closed: false,
+            idle_since: None,
             survey: None,
+            surveyed_at: env.now,
         };
         self.open.insert(campaign, open);
         Ok(())
@@ -344,6 +353,7 @@ impl Owner {
             return Ok(());
         };
         open.survey = Some(survey);
+        open.surveyed_at = env.now;
         self.surveyed.insert(campaign, survey.last_outcome);
         if work.is_over() {
             self.then(Micro::SweepApplied(campaign));
@@ -416,20 +426,30 @@ impl Owner {
         let Some(survey) = open.survey else { return };
         if survey.outstanding > 0 {
             open.empty_since = None;
+            open.resend_asked = None;
             return;
         }
         if open.closed && work.pending == 0 && work.next_again.is_some_and(|due| due > env.now) {
             return;
         }
         let last_of_round = *open.empty_since.get_or_insert(survey.last_outcome);
-        if work.on_uncertain == OnUncertain::Resend {
-            self.then(Micro::RoundApplied(campaign, survey.last_outcome));
+        let (last, as_of) = if work.on_uncertain == OnUncertain::Resend {
+            *open
+                .resend_asked
+                .get_or_insert((survey.last_outcome, open.surveyed_at))
         } else {
-            self.then(Micro::RoundApplied(campaign, last_of_round));
-        }
+            (last_of_round, env.now)
+        };
+        self.then(Micro::RoundApplied(campaign, last, as_of));
     }
 
-    fn close_round(&mut self, env: &mut Env, epoch: Epoch, campaign: CampaignNo) -> Result<(), Stop> {
+    fn close_round(
+        &mut self,
+        env: &mut Env,
+        epoch: Epoch,
+        campaign: CampaignNo,
+        as_of: Time,
+    ) -> Result<(), Stop> {
         let Some(work) = self.work(campaign) else {
             return Ok(());
         };
@@ -438,7 +458,7 @@ impl Owner {
         if rows.dispatch.generation != work.dispatch.generation {
             return Ok(());
         }
-        let reopened = rows.close_round(now);
+        let reopened = rows.close_round(now, as_of);
         if reopened > 0 {
             self.say(env, || {
                 format!("campaign {campaign}: a new round of {reopened} begins")
@@ -448,8 +468,9 @@ impl Owner {
         }
         if let Some(open) = self.open.get_mut(&campaign) {
             open.closed = true;
+            open.resend_asked = None;
         }
-        self.then(Micro::Finish(campaign));
+        self.then(Micro::Finish(campaign, as_of));
         Ok(())
     }
 }

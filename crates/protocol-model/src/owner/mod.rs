@@ -24,8 +24,11 @@ struct Open {
     held: bool,
     last: EntryId,
     empty_since: Option<u64>,
+    resend_asked: Option<(u64, Time)>,
     closed: bool,
+    idle_since: Option<u64>,
     survey: Option<Survey>,
+    surveyed_at: Time,
 }
 
 /// Where the keeper stands.

@@ -92,14 +92,20 @@ async fn wake_members(keeper: &Keeper<'_>) {
 /// Ends a campaign that was cancelled: once nothing of it is in anybody's hands and every outcome is applied,
 /// what is still pending becomes cancelled. One batch a walk, so that the lane's other campaigns go on.
 pub(super) async fn sweep(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
-    let Some(open) = keeper.open.get(&work.campaign) else {
+    let Some(open) = keeper.open.get_mut(&work.campaign) else {
         return Ok(Progress::None);
     };
     let Some(survey) = open.survey.as_ref() else {
         return Ok(Progress::None);
     };
-    let (after, last_outcome) = (open.swept, survey.last_outcome);
-    if survey.in_flight > 0 || !rounds::is_applied(keeper.lane, last_outcome).await? {
+    if survey.in_flight > 0 {
+        return Ok(Progress::None);
+    }
+    // It was held before it was surveyed, so nobody takes of it any more: what others report later is not waited for.
+    let last_outcome = *open.idle_since.get_or_insert(survey.last_outcome);
+    let after = open.swept;
+    if !rounds::is_applied(keeper.lane, last_outcome).await? {
+        keeper.lane.ledger_due.notify_waiters();
         return Ok(Progress::None);
     }
     if work.pending + work.deferred == 0 {

@@ -41,11 +41,17 @@ pub(super) struct Open {
     pub(super) last: StreamId,
     /// The last outcome there was when its stream was first seen empty with nothing left to feed.
     pub(super) empty_since: Option<StreamId>,
+    /// The last outcome there was, and the time, when it was first asked whether what is uncertain is to be sent again.
+    pub(super) resend_asked: Option<(StreamId, DateTime<Utc>)>,
     /// The round is closed; what waits for the next was not due then.
     pub(super) closed: bool,
+    /// The last outcome there was when nothing of the cancelled campaign was first seen in anybody's hands.
+    pub(super) idle_since: Option<StreamId>,
     /// How far a cancelled campaign's rows are swept.
     pub(super) swept: Seq,
     pub(super) survey: Option<Survey>,
+    /// Before its stream was last looked at.
+    pub(super) surveyed_at: DateTime<Utc>,
     /// When its stream was last looked at, and what lay there then or was fed since.
     seen: Option<(Instant, u64)>,
     /// The same, against the look before; none while nothing can be fed of it.
@@ -318,9 +324,12 @@ impl<'a> Keeper<'a> {
                 controls,
                 last,
                 empty_since: None,
+                resend_asked: None,
+                idle_since: None,
                 closed: false,
                 swept: Seq(0),
                 survey: None,
+                surveyed_at: Utc::now(),
                 seen: None,
                 stock: None,
                 fed_before: None,
@@ -344,6 +353,7 @@ impl<'a> Keeper<'a> {
             .map(|work| work.campaign)
             .collect();
         let idle = self.lane.sender.reclaim_idle;
+        let begun_at = Utc::now();
         let surveyed = LaneError::check(self.lane.owner.survey(&campaigns, idle).await?)?;
         let now = Instant::now();
         let waits_whole = |surveyed: &Surveyed| match surveyed {
@@ -355,7 +365,7 @@ impl<'a> Keeper<'a> {
         }
         for (campaign, surveyed) in campaigns.into_iter().zip(surveyed) {
             match surveyed {
-                Surveyed::Found(survey) => self.note(campaign, survey, now),
+                Surveyed::Found(survey) => self.note(campaign, survey, begun_at, now),
                 Surveyed::Missing => {
                     return Err(LaneError::Lost(format!("campaign {campaign} has no stream")));
                 }
@@ -365,7 +375,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    fn note(&mut self, campaign: CampaignId, survey: Survey, now: Instant) {
+    fn note(&mut self, campaign: CampaignId, survey: Survey, begun_at: DateTime<Utc>, now: Instant) {
         if survey.reclaimed > 0 {
             tracing::warn!(
                 campaign_id = %campaign,
@@ -376,6 +386,7 @@ impl<'a> Keeper<'a> {
         }
         self.surveyed.insert(campaign, survey.reclaimed);
         if let Some(open) = self.open.get_mut(&campaign) {
+            open.surveyed_at = begun_at;
             open.surveyed(survey, now);
         }
     }

@@ -37,13 +37,14 @@ pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progres
     };
     if survey.outstanding > 0 {
         open.empty_since = None;
+        open.resend_asked = None;
         return Ok(Progress::None);
     }
     // The round is closed already; what waits for the next is not due.
     if open.closed && work.pending == 0 && work.next_again.is_some_and(|due| due > now) {
         return Ok(Progress::None);
     }
-    let newest = survey.last_outcome;
+    let (newest, surveyed_at) = (survey.last_outcome, open.surveyed_at);
     // The survey saw the stream empty and the last outcome in one step: whatever the round reported is not
     // behind that one.
     let last_of_round = *open.empty_since.get_or_insert(newest);
@@ -51,20 +52,25 @@ pub(super) async fn step(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progres
         keeper.lane.ledger_due.notify_waiters();
         return Ok(Progress::None);
     }
-    // What is sent again by itself must know of every outcome there is now, not only of the round's.
-    let resend = work.on_uncertain == OnUncertain::Resend;
-    if resend && !is_applied(keeper.lane, newest).await? {
+    if work.on_uncertain != OnUncertain::Resend {
+        return close(keeper, work, false, now).await;
+    }
+    // What is sent again by itself must know of every outcome there was, not only of the round's. Others may report
+    // without end, so it is decided as of the time when it was first asked.
+    let (last_outcome, as_of) = *open.resend_asked.get_or_insert((newest, surveyed_at));
+    if !is_applied(keeper.lane, last_outcome).await? {
+        keeper.lane.ledger_due.notify_waiters();
         return Ok(Progress::None);
     }
-    close(keeper, work, resend, now).await
+    close(keeper, work, true, as_of).await
 }
 
-/// Ends the round in one transaction, and begins the next if any row is due.
+/// Ends the round in one transaction, and begins the next if any row was due at `as_of`.
 async fn close(
     keeper: &mut Keeper<'_>,
     work: &Work,
     resend: bool,
-    now: DateTime<Utc>,
+    as_of: DateTime<Utc>,
 ) -> Result<Progress, LaneError> {
     let lane = keeper.lane;
     let mut transaction = lane.begin().await?;
@@ -72,12 +78,12 @@ async fn close(
     if dispatch.generation != work.dispatch.generation {
         return Ok(Progress::Made);
     }
-    let lost = mark_lost(lane, &mut transaction, work, &dispatch, now).await?;
+    let lost = mark_lost(lane, &mut transaction, work, &dispatch, Utc::now()).await?;
     rows::close(&mut transaction, work.campaign).await?;
     let resend = resend
-        && rows::uncertain_is_due(&mut transaction, work.campaign, now).await?
-        && rows::webhooks_are_complete(&mut transaction, work.campaign, now - lane.sender.grace).await?;
-    let reopened = rows::open_next(&mut transaction, work.campaign, &dispatch, now, resend).await?;
+        && rows::uncertain_is_due(&mut transaction, work.campaign, as_of).await?
+        && rows::webhooks_are_complete(&mut transaction, work.campaign, as_of - lane.sender.grace).await?;
+    let reopened = rows::open_next(&mut transaction, work.campaign, &dispatch, as_of, resend).await?;
     commit(transaction).await?;
     if lost > 0 {
         tracing::error!(campaign_id = %work.campaign, messages = lost, "messages were fed and left no outcome");
@@ -89,8 +95,9 @@ async fn close(
     }
     if let Some(open) = keeper.open.get_mut(&work.campaign) {
         open.closed = true;
+        open.resend_asked = None;
     }
-    finish_if_settled(keeper, work, now).await
+    finish_if_settled(keeper, work, as_of).await
 }
 
 /// What was fed in the round, is still pending although the lane is empty, and left no outcome.

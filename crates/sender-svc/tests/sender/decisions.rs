@@ -2,6 +2,7 @@
 
 use crate::member::{Act, Member};
 use crate::stage::{SOON, Stage};
+use crate::troubles::sent;
 use campaign_core::campaign::{CampaignStatus, HoldKind};
 use campaign_core::contracts::{CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind};
 use campaign_core::ids::CampaignId;
@@ -94,6 +95,28 @@ async fn a_cancelled_campaign_sends_no_more_and_its_sums_balance() {
         progress.count(MessageState::Accepted),
         member.accepted_once() as i64
     );
+    assert!(progress.count(MessageState::Cancelled) > 0, "{progress:?}");
+}
+
+/// The lane's outcomes are never all applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_campaign_is_finished_while_others_report_without_end() {
+    let stage = Stage::start(600).await;
+    let (busy, cancelled) = (stage.fed_in(0).await, stage.fed_in(1).await);
+    let reporting = async {
+        loop {
+            stage.publish(vec![sent(busy, 1)]).await;
+        }
+    };
+    let cancelling = async {
+        stage.reaches(busy, MessageState::Sent, 1).await;
+        stage.cancel(cancelled).await;
+        stage.finished(cancelled).await
+    };
+    let progress = tokio::select! {
+        () = reporting => unreachable!("it reports without end"),
+        progress = cancelling => progress,
+    };
     assert!(progress.count(MessageState::Cancelled) > 0, "{progress:?}");
 }
 

@@ -2,10 +2,12 @@
 
 use crate::member::{Act, Member};
 use crate::stage::{GRACE_MS, SOON, Stage};
-use campaign_core::campaign::CampaignStatus;
+use crate::troubles::sent;
+use campaign_core::campaign::{CampaignStatus, OnUncertain};
 use campaign_core::ids::{CampaignId, Generation, RequestId};
 use campaign_core::message::MessageState;
 use campaign_store::requests::{self, Request, RequestKind};
+use campaign_streams::lane::TakenEntry;
 use campaign_streams::wake::{self, Audience};
 use chrono::{TimeDelta, Utc};
 use testkit::wait_for;
@@ -62,20 +64,23 @@ async fn a_deferred_message_goes_in_a_later_round() {
     );
 }
 
+/// In the first round nobody knows what became of one in twenty.
+fn uncertain_at_first(entry: &TakenEntry) -> Act {
+    let first = entry
+        .id
+        .message()
+        .is_some_and(|(generation, _)| generation == Generation(1));
+    if first && entry.id.low.is_multiple_of(20) {
+        Act::Report(MessageState::Uncertain, "timeout")
+    } else {
+        Act::Accept
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_uncertain_message_is_held_until_a_person_decides() {
     let stage = Stage::start(200).await;
-    let member = Member::start(&stage.streams, |entry| {
-        let first = entry
-            .id
-            .message()
-            .is_some_and(|(generation, _)| generation == Generation(1));
-        if first && entry.id.low % 20 == 0 {
-            Act::Report(MessageState::Uncertain, "timeout")
-        } else {
-            Act::Accept
-        }
-    });
+    let member = Member::start(&stage.streams, uncertain_at_first);
     let id = stage.send(|_| {}).await;
     let progress = stage.finished(id).await;
     let uncertain = progress.count(MessageState::Uncertain);
@@ -96,6 +101,30 @@ async fn an_uncertain_message_is_held_until_a_person_decides() {
         progress.count(MessageState::Accepted),
         member.accepted_once() as i64
     );
+}
+
+/// Every acceptance is reported again and again, so the lane's outcomes are never all applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_uncertain_message_goes_again_after_its_grace_while_webhooks_come_without_end() {
+    let stage = Stage::start(200).await;
+    let member = Member::start(&stage.streams, uncertain_at_first);
+    let id = stage
+        .send(|campaign| campaign.on_uncertain = OnUncertain::Resend)
+        .await;
+    let reporting = async {
+        loop {
+            let accepted = member.seqs_accepted().into_iter();
+            stage.publish(accepted.map(|seq| sent(id, seq)).collect()).await;
+        }
+    };
+    let progress = tokio::select! {
+        () = reporting => unreachable!("it reports without end"),
+        progress = stage.finished(id) => progress,
+    };
+    assert!(progress.generation > 1, "{progress:?}");
+    assert_eq!(progress.count(MessageState::Uncertain), 0, "{progress:?}");
+    let taken = progress.count(MessageState::Accepted) + progress.count(MessageState::Sent);
+    assert_eq!(taken, member.accepted_once() as i64, "{progress:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
