@@ -3,7 +3,7 @@
 use crate::app::Erp;
 use crate::config::Config;
 use campaign_core::contracts::{
-    CUSTOMER_EVENTS_STREAM, CustomerEvent, ERP_GROUP, MESSAGE_EVENTS_STREAM, MessageEvent,
+    CUSTOMER_EVENTS_STREAM, CustomerEvent, ERP_GROUP, MESSAGE_EVENTS_STREAM, MessageEvents,
     SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
 };
 use campaign_runtime::{Runtime, current_trace_context, link_to};
@@ -17,8 +17,8 @@ use tracing::Span;
 
 /// About how many entries `customer.events` keeps.
 const CUSTOMER_EVENTS_MAX: usize = 100_000;
-/// Most message events read at once: there are several for each message sent.
-const MESSAGE_EVENTS_AT_ONCE: usize = 512;
+/// Most entries with message events read at once: there are several events for each message sent.
+const MESSAGE_EVENTS_AT_ONCE: usize = 128;
 /// How often Redis is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
@@ -66,22 +66,23 @@ pub(crate) fn read_message_events(runtime: &Runtime, streams: &Streams, erp: &Ar
     });
 }
 
-fn record(erp: &Erp, delivery: Delivery<MessageEvent>) -> Verdict {
-    let event = delivery.body;
-    // A span costs more than what it would measure, and most events come without a trace to add it to.
+fn record(erp: &Erp, delivery: Delivery<MessageEvents>) -> Verdict {
+    let MessageEvents(events) = delivery.body;
+    // Most come without a trace to add to, and a span of their own would say nothing.
     let span = if delivery.trace.is_empty() {
         Span::none()
     } else {
-        tracing::info_span!("record_contact", campaign_id = %event.campaign, seq = %event.seq)
+        tracing::info_span!("record_contacts", events = events.len())
     };
     link_to(&span, &delivery.trace);
     let _entered = span.enter();
-    // A customer of another population, after a change of settings, has no history here.
-    if let Some(index) = erp.directory.population().index_of(&event.customer_id) {
-        erp.contacts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record(index, event);
+    let population = erp.directory.population();
+    let mut contacts = erp.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+    for event in events {
+        // A customer of another population, after a change of settings, has no history here.
+        if let Some(index) = population.index_of(&event.customer_id) {
+            contacts.record(index, event);
+        }
     }
     Verdict::Done
 }

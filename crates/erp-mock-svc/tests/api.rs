@@ -1,7 +1,7 @@
 //! The mock as a service: over HTTP with the engine's own ERP client, and over a real Redis.
 
 use campaign_core::contracts::{
-    CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind, MESSAGE_EVENTS_STREAM, MessageEvent,
+    CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind, MESSAGE_EVENTS_STREAM, MessageEvents,
     SENDER_GROUP, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
 };
 use campaign_core::customer::Customer;
@@ -383,19 +383,23 @@ async fn a_change_that_cannot_be_told_is_not_made() {
 async fn message_events_become_the_contact_history() {
     let redis = testkit::Redis::start().await;
     let mock = Mock::start(&["--redis-url", &redis.url(), "--stream-prefix", "t:"]).await;
-    let event = |customer: &str, state: &str| -> Traced<MessageEvent> {
-        let event = json!({
+    let event = |customer: &str, state: &str| {
+        json!({
             "campaign": uuid::Uuid::nil(), "seq": 5, "customer_id": customer, "state": state,
             "at": "2026-03-01T12:00:00Z",
-        });
-        Traced::new(serde_json::from_value(event).expect("an event"), None)
+        })
+    };
+    let entry = |body: Value| -> Traced<MessageEvents> {
+        Traced::new(serde_json::from_value(body).expect("events"), None)
     };
     let events = [
-        event("C00000007", "accepted"),
-        event("someone else's", "accepted"),
-        event("C00000007", "read"),
-        event("C00000007", "accepted"),
-        event("C00000008", "failed"),
+        entry(event("C00000007", "accepted")),
+        entry(json!([
+            event("someone else's", "accepted"),
+            event("C00000007", "read"),
+            event("C00000007", "accepted"),
+        ])),
+        entry(json!([event("C00000008", "failed")])),
     ];
     let producer = Producer::new(&streams(&redis), MESSAGE_EVENTS_STREAM, 1_000);
     producer.publish_all(&events).await.expect("Redis takes it");

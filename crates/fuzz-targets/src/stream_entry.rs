@@ -1,7 +1,7 @@
 //! Every entry that a service reads from Redis, where anyone with its password can write.
 
 use campaign_core::contracts::{
-    BODY_FIELD, CustomerEvent, DeadLetter, LaneProfile, MessageEvent, Outcome, QueuedMessage, SendCampaign,
+    BODY_FIELD, CustomerEvent, DeadLetter, LaneProfile, MessageEvents, Outcome, QueuedMessage, SendCampaign,
     SnapshotTemplate, TRACE_FIELD, Tick,
 };
 use campaign_streams::{StreamId, Traced};
@@ -24,7 +24,7 @@ pub fn stream_entry(input: &[u8]) -> usize {
     let kinds: [fn(&[Field]) -> bool; 8] = [
         survives::<Tick>,
         survives::<SendCampaign>,
-        survives::<MessageEvent>,
+        survives::<MessageEvents>,
         survives::<CustomerEvent>,
         survives::<DeadLetter>,
         survives::<Outcome>,

@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::lane::{Limits, OWN_ROWS_BYTES_MAX};
 use crate::{control, customers, fleet};
 use campaign_core::contracts::{
-    MESSAGE_EVENTS_STREAM, MessageEvent, SUPPRESSION_EVENTS_MAX, SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
+    MESSAGE_EVENTS_MAX, MESSAGE_EVENTS_STREAM, MessageEvent, MessageEvents, SUPPRESSION_EVENTS_MAX,
+    SUPPRESSION_EVENTS_STREAM, SuppressionEvent,
 };
 use campaign_core::ids::InstanceId;
 use campaign_runtime::{HealthHandle, Runtime, Shutdown};
@@ -17,9 +18,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// About how many message events are kept for those who read them late; what is older they find in
-/// Postgres.
-const MESSAGE_EVENTS_MAX: usize = 100_000;
 /// How often the requirements are tried while Redis or Postgres is away.
 const REQUIREMENTS_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether they still answer.
@@ -70,7 +68,8 @@ impl Sender {
 
     /// Tells the outside what the ledger recorded.
     pub(crate) async fn publish(&self, events: Vec<MessageEvent>) -> campaign_streams::Result<()> {
-        self.events.publish_all(&untraced(events)).await
+        let entries = untraced(MessageEvents::in_entries(events));
+        self.events.publish_all(&entries).await
     }
 
     /// Tells the ERP what people said by WhatsApp.

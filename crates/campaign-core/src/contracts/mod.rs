@@ -9,16 +9,18 @@
 
 mod account;
 mod lane;
+mod message_events;
 mod outcome;
 
 pub use account::{AccountChange, AccountEvent, Meaning, meaning_of_account, meaning_of_quality};
 pub use lane::{LaneProfile, QueuedMessage, SnapshotTemplate, UndecodableMessage};
+pub use message_events::{MESSAGE_EVENTS_MAX, MessageEvent, MessageEvents};
 pub use outcome::{
     ERROR_TEXT_MAX_CHARS, ErrorNote, MessageOutcome, OptOut, Outcome, OutcomeSource, Trouble, TroubleScope,
 };
 
-use crate::ids::{CampaignId, LaneId, Seq};
-use crate::message::{MessageState, text_enum};
+use crate::ids::{CampaignId, LaneId};
+use crate::message::text_enum;
 use crate::phone::CanonicalPhone;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -85,25 +87,6 @@ pub struct SendCampaign {
     pub campaign: CampaignId,
     /// The number it is sent from.
     pub lane: LaneId,
-}
-
-/// On [`MESSAGE_EVENTS_STREAM`]: the ledger recorded a new state. At least once for each
-/// (campaign, seq, state).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageEvent {
-    /// The campaign.
-    pub campaign: CampaignId,
-    /// The message's position in it.
-    pub seq: Seq,
-    /// The ERP's id of the customer.
-    pub customer_id: String,
-    /// The state.
-    pub state: MessageState,
-    /// When it was recorded.
-    pub at: DateTime<Utc>,
-    /// The error code, where the state has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_code: Option<String>,
 }
 
 text_enum! {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::campaign::HoldKind;
-use crate::ids::{Generation, InstanceId, MessageKey};
-use crate::message::SkipReason;
+use crate::ids::{Generation, InstanceId, MessageKey, Seq};
+use crate::message::{MessageState, SkipReason};
 use chrono::TimeZone;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -45,16 +45,27 @@ fn control_entries() {
 
 #[test]
 fn events() {
+    let failed = MessageEvent {
+        campaign: campaign(),
+        seq: Seq(7),
+        customer_id: "C1".to_owned(),
+        state: MessageState::Failed,
+        at: at(1_772_366_400_000),
+        error_code: Some("131026".to_owned()),
+    };
+    let accepted = MessageEvent {
+        seq: Seq(8),
+        state: MessageState::Accepted,
+        error_code: None,
+        ..failed.clone()
+    };
     decodes(
         r#"{"campaign":"0199aaaa-0000-7000-8000-000000000001","seq":7,"customer_id":"C1","state":"failed","at":"2026-03-01T12:00:00Z","error_code":"131026"}"#,
-        &MessageEvent {
-            campaign: campaign(),
-            seq: Seq(7),
-            customer_id: "C1".to_owned(),
-            state: MessageState::Failed,
-            at: at(1_772_366_400_000),
-            error_code: Some("131026".to_owned()),
-        },
+        &MessageEvents(vec![failed.clone()]),
+    );
+    decodes(
+        r#"[{"campaign":"0199aaaa-0000-7000-8000-000000000001","seq":7,"customer_id":"C1","state":"failed","at":"2026-03-01T12:00:00Z","error_code":"131026"},{"campaign":"0199aaaa-0000-7000-8000-000000000001","seq":8,"customer_id":"C1","state":"accepted","at":"2026-03-01T12:00:00Z"}]"#,
+        &MessageEvents(vec![failed, accepted]),
     );
     decodes(
         r#"{"kind":"opted_out","customer_id":"C1","phone":"+5531987654321","at":"2026-03-01T12:00:00Z"}"#,

@@ -3,7 +3,7 @@
 use crate::stage::{SOON, Stage};
 use campaign_core::campaign::{CampaignStatus, HoldKind};
 use campaign_core::contracts::{
-    ErrorNote, MESSAGE_EVENTS_STREAM, MessageEvent, MessageOutcome, Outcome, OutcomeSource,
+    ErrorNote, MESSAGE_EVENTS_STREAM, MessageEvents, MessageOutcome, Outcome, OutcomeSource,
 };
 use campaign_core::cost::{Money, ReportedPricing};
 use campaign_core::ids::{CampaignId, Generation, MessageKey, Seq};
@@ -105,10 +105,13 @@ impl Stage {
         let (consumer, heard) = (Consumer::new(&self.streams, config), events.clone());
         tokio::spawn(consumer.run(
             CancellationToken::new(),
-            move |delivery: campaign_streams::Delivery<MessageEvent>| {
-                let event = delivery.body;
-                let told = (event.campaign, event.seq, event.state.as_str(), event.error_code);
-                heard.lock().expect("not poisoned").insert(told);
+            move |delivery: campaign_streams::Delivery<MessageEvents>| {
+                let MessageEvents(events) = delivery.body;
+                assert!(events.len() <= MessageEvents::MAX, "{}", events.len());
+                let told = events
+                    .into_iter()
+                    .map(|event| (event.campaign, event.seq, event.state.as_str(), event.error_code));
+                heard.lock().expect("not poisoned").extend(told);
                 std::future::ready(Verdict::Done)
             },
         ));
