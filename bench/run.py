@@ -39,8 +39,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--customers", type=int, help=f"customers of the comparison [default: {CUSTOMERS[0]:,}]")
     parser.add_argument("--only", default="", metavar="REGEX", help="only contenders and parts that match")
     parser.add_argument("--name", default=str(date.today()), help="of the files in bench/results [default: the date]")
-    parser.add_argument("--target", type=Path, default=CHECKOUT / "target", help="cargo's target folder")
-    parser.add_argument("--binaries", type=Path, help="take the programs from here and build nothing")
+    parser.add_argument("--target", type=absolute, default=CHECKOUT / "target", help="cargo's target folder")
+    parser.add_argument("--binaries", type=absolute, help="take the programs from here and build nothing")
     given = parser.parse_args()
     for what in given.what:
         if what not in (COMPARE, PROFILE, PROMISES, *SCENARIOS):
@@ -48,32 +48,43 @@ def arguments() -> argparse.Namespace:
     return given
 
 
+def absolute(path: str) -> Path:
+    """Programs are started in folders of their own."""
+    return Path(path).resolve()
+
+
 def say(text: str):
     print(text, flush=True)
 
 
 def compare(given: argparse.Namespace, folders: Folders, postgres: Postgres):
-    """Every contender in each round, so that what changes meanwhile meets them all; each round begins with another."""
+    """Every contender and every part in each round, so that what changes meanwhile meets them all; each round begins
+    with another."""
     found = contenders.all_contenders()
     found = [one for one in found if one.is_quick or not given.quick]
-    found = [one for one in found if re.search(given.only, f"{one.name}: {one.work}")]
+    found = [one for one in found if re.search(given.only, str(one))]
     rounds = given.rounds or ROUNDS[given.quick]
     customers = given.customers or CUSTOMERS[given.quick]
-    facts = report.facts(CHECKOUT, versions(folders), rounds, customers)
-    for number in range(rounds):
-        for place in range(len(found)):
-            one = found[(place + number) % len(found)]
-            run = contenders.measure(one, folders, postgres, customers)
-            say(f"round {number + 1}/{rounds}  {one.name}: {one.work}: {run.per_second:,.0f}/s, "
-                f"{run.cpu_s_per_million:,.0f} CPU-seconds per million")
     raw = [part for part in parts.all_parts() if re.search(given.only, part.name)]
+    facts = report.facts(CHECKOUT, versions(folders), rounds, customers)
+    turns = spread(found, raw)
     for number in range(rounds):
-        for part in raw:
-            run = parts.measure(part, folders, postgres, PARTS_COUNT[given.quick])
-            say(f"round {number + 1}/{rounds}  {part.title}: {run.per_second:,.0f}/s, "
-                f"{run.cpu_s_per_million:.1f} CPU-seconds per million")
+        for place in range(len(turns)):
+            one = turns[(place + number) % len(turns)]
+            if isinstance(one, parts.Part):
+                run = parts.measure(one, folders, postgres, PARTS_COUNT[given.quick])
+            else:
+                run = contenders.measure(one, folders, postgres, customers)
+            say(f"round {number + 1}/{rounds}  {one}: {run.per_second:,.0f}/s, "
+                f"{run.cpu_s_per_million:,.1f} CPU-seconds per million")
     written = report.write(results(given), given.name, found, raw, facts)
     say(f"\n{written.read_text()}\nwritten to {written}")
+
+
+def spread(found: list[contenders.Contender], raw: list[parts.Part]) -> list[contenders.Contender | parts.Part]:
+    """The parts evenly among the contenders, each list in its order."""
+    places = [((place + 0.5) / len(of), one) for of in (found, raw) for place, one in enumerate(of)]
+    return [one for _, one in sorted(places, key=lambda placed: placed[0])]
 
 
 def results(given: argparse.Namespace) -> Path:

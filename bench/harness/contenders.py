@@ -55,6 +55,9 @@ class Contender:
     is_quick: bool = True
     runs: list[Run] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.work}"
+
 
 def measure(contender: Contender, folders: Folders, postgres: Postgres, customers: int) -> Run:
     with Ground(folders, postgres, customers) as ground:

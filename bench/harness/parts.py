@@ -27,6 +27,9 @@ class Part:
     is_http: bool = False
     runs: list[Run] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return self.title
+
 
 def all_parts() -> list[Part]:
     return [
@@ -36,8 +39,8 @@ def all_parts() -> list[Part]:
         Part("outcomes", "reading and deleting outcomes, 4,000 a call", True),
         Part("insert", "inserting ledger rows with their three unique indexes, 2,000 a page", True),
         Part("update", "locking and updating ledger rows, 2,000 a batch", True),
-        Part("post", "HTTP POST, the engine's client to a bare axum server, 64 at a time", True, is_http=True),
-        Part("post-mock", "HTTP POST, the engine's client to whatsapp-mock-svc, 64 at a time", False),
+        Part("post", "HTTP POST, the engine's client to whatsapp-mock-svc, 64 at a time", True, is_http=True),
+        Part("post-bare", "HTTP POST, the engine's client to a bare axum server in its own process, 64 at a time", False),
     ]
 
 
@@ -59,10 +62,9 @@ def measure(part: Part, folders: Folders, postgres: Postgres, count: int) -> Run
     return run
 
 
-def ceiling(parts: list[Part], cores: int, *, http: bool) -> tuple[float, float]:
-    """What the needed parts cost together, in CPU-seconds per million, and how many messages/s that leaves."""
-    needed = [part for part in parts if part.is_needed and part.runs and (http or not part.is_http)]
-    cost = sum(sorted(run.cpu_s_per_million for run in part.runs)[len(part.runs) // 2] for part in needed)
-    return cost, cores / cost * 1e6
+def costs_together(parts: list[Part], *, http: bool) -> list[float]:
+    """What the needed parts cost together, in CPU-seconds per million, in each round."""
+    needed = [part for part in parts if part.is_needed and (http or not part.is_http)]
+    return [sum(run.cpu_s_per_million for run in runs) for runs in zip(*(part.runs for part in needed), strict=True)]
 
 

@@ -9,7 +9,7 @@ from .contenders import (
     BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, ENGINE_CONCURRENCY, HTTP, NOTHING_STORED, ROW, WEBHOOKS, Contender,
 )
 from .figures import median, megabytes, thousands, with_spread
-from .parts import Part, all_parts, ceiling
+from .parts import Part, all_parts, costs_together
 from .plot import Bar, bars
 from .servers import POSTGRES_SETTINGS, REDIS_SETTINGS
 
@@ -26,6 +26,8 @@ def write(folder: Path, name: str, contenders: list[Contender], parts: list[Part
         text += ["## Every process", "", *_processes(contenders), ""]
     if parts:
         text += ["## The raw parts, each alone", "", *_parts(parts), ""]
+    if len(parts) == len(all_parts()):
+        text += ["## The ceiling", "", *_ceilings(contenders, parts), ""]
     written = folder / f"{name}.md"
     written.write_text("\n".join(text))
     return written
@@ -117,13 +119,21 @@ def _parts(parts: list[Part]) -> list[str]:
     for part in parts:
         lines.append(f"| {part.title} | {with_spread([run.per_second for run in part.runs])} "
                      f"| {with_spread([run.cpu_s_per_million for run in part.runs])} |")
-    if len(parts) < len(all_parts()):
-        return lines
+    return lines
+
+
+def _ceilings(contenders: list[Contender], parts: list[Part]) -> list[str]:
     cores = machine.cores()
-    for title, is_http in (("simulated sends", False), ("sends over HTTP", True)):
-        cost, rate = ceiling(parts, cores, http=is_http)
-        lines += ["", f"**Ceiling for {title}{ROW}**: the parts that such a message needs cost {cost:,.1f} CPU-seconds "
-                  f"per million, so {cores} cores can do {rate:,.0f} messages/s at the very most."]
+    lines = [f"What the parts that a message needs cost together, and the messages/s of {cores} cores that do nothing else: "
+             "the most there could be. The share is of the ceiling of the same round.", "",
+             "| | CPU-seconds per million | ceiling, messages/s | reached |", "|---|---|---|---|"]
+    for contender in contenders:
+        if not (contender.is_ours and contender.runs and contender.work in (SIMULATED + ROW, HTTP + ROW)):
+            continue
+        costs = costs_together(parts, http=contender.work == HTTP + ROW)
+        rates = [cores / cost * 1e6 for cost in costs]
+        shares = [run.per_second / rate * 100 for run, rate in zip(contender.runs, rates, strict=True)]
+        lines.append(f"| {contender} | {with_spread(costs)} | {with_spread(rates)} | {with_spread(shares)}% |")
     return lines
 
 

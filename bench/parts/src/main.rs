@@ -27,8 +27,8 @@ async fn main() -> Result<()> {
         "outcomes" => lane::outcomes(count).await,
         "insert" => ledger::insert_all(count).await,
         "update" => ledger::update(count).await,
-        "post" => http::post_to_bare_server(count).await,
-        "post-mock" => http::post_to_mock(count).await,
+        "post" => http::post_to_mock(count).await,
+        "post-bare" => http::post_to_bare_server(count).await,
         other => bail!("there is no part {other}"),
     }?;
     println!("done");
