@@ -11,7 +11,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from harness import contenders, machine, parts, profiles, report
+from harness import capacity, contenders, machine, parts, profiles, report
 from harness.ground import Folders
 from harness.processes import Failed
 from harness.scenarios import SCENARIOS, Scenario
@@ -21,9 +21,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 COMPARE = "compare"
 PROMISES = "promises"
 PROFILE = "profile"
+CAPACITY = "capacity"
 # In full, and quick.
 ROUNDS = (5, 1)
-CUSTOMERS = (50_000, 2_500)
+CUSTOMERS = (100_000, 2_500)
 PARTS_COUNT = (200_000, 5_000)
 # Above it something else is using the machine, and figures are not to be believed.
 LOAD_MAX = 0.5
@@ -33,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just bench", description="Measures the engine and its peers.")
     parser.add_argument("what", nargs="*", default=[COMPARE], metavar="WHAT",
                         help=f"{COMPARE} (the default), {PROFILE} (a flame graph of each service), "
-                             f"{PROMISES} (all that follow), {', '.join(SCENARIOS)}")
+                             f"{CAPACITY} (what a message costs at several rates), {PROMISES} (all that follow), {', '.join(SCENARIOS)}")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that it works")
     parser.add_argument("--rounds", type=int, help=f"rounds of the comparison [default: {ROUNDS[0]}]")
     parser.add_argument("--customers", type=int, help=f"customers of the comparison [default: {CUSTOMERS[0]:,}]")
@@ -43,8 +44,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--binaries", type=absolute, help="take the programs from here and build nothing")
     given = parser.parse_args()
     for what in given.what:
-        if what not in (COMPARE, PROFILE, PROMISES, *SCENARIOS):
-            parser.error(f"found {what}; expected {COMPARE}, {PROFILE}, {PROMISES} or one of {', '.join(SCENARIOS)}")
+        if what not in (COMPARE, PROFILE, CAPACITY, PROMISES, *SCENARIOS):
+            parser.error(f"found {what}; expected {COMPARE}, {PROFILE}, {CAPACITY}, {PROMISES} or one of {', '.join(SCENARIOS)}")
     return given
 
 
@@ -120,15 +121,25 @@ def promises(given: argparse.Namespace, scenarios: list[Scenario], folders: Fold
             line = f"| {scenario.name} | {verdict.what} | {verdict.found} | {verdict.bound} | {verdict.sign} |"
             lines.append(line)
             say(f"  {verdict.sign:8} {verdict.what}: {verdict.found} (bound: {verdict.bound})")
+    write(given, "promises", "Promises, measured", [
+        "| scenario | what | found | bound | |", "|---|---|---|---|---|", *lines])
+    return all_met
+
+
+def size(given: argparse.Namespace, folders: Folders, postgres: Postgres):
+    """What a message costs at several rates."""
+    write(given, "capacity", "What a message with three webhooks costs, in CPU-seconds per million",
+          capacity.tables(folders, postgres, given.quick, say))
+
+
+def write(given: argparse.Namespace, what: str, title: str, lines: list[str]):
     folder = results(given)
     folder.mkdir(parents=True, exist_ok=True)
     facts = machine.describe() | {"commit": machine.commit(CHECKOUT)}
-    head = ["# Promises, measured", "", *[f"- **{name}**: {fact}" for name, fact in facts.items()], "",
-            "| scenario | what | found | bound | |", "|---|---|---|---|---|"]
-    written = folder / f"{given.name}-promises.md"
+    head = [f"# {title}", "", *[f"- **{name}**: {fact}" for name, fact in facts.items()], ""]
+    written = folder / f"{given.name}-{what}.md"
     written.write_text("\n".join([*head, *lines, ""]))
     say(f"written to {written}")
-    return all_met
 
 
 def main() -> int:
@@ -150,9 +161,10 @@ def main() -> int:
         if COMPARE in given.what:
             compare(given, folders, postgres)
         if PROFILE in given.what:
-            tools = given.target / "tools/bin"
-            for svg in profiles.draw(folders, postgres, tools, results(given), given.name, given.quick):
-                say(f"written to {svg}")
+            drawn = profiles.draw(folders, postgres, given.target / "tools/bin", results(given), given.name, given.quick)
+            write(given, "profile", "Samples of each service by kind, in percent", drawn)
+        if CAPACITY in given.what:
+            size(given, folders, postgres)
         all_met = promises(given, [SCENARIOS[name] for name in wanted], folders, postgres) if wanted else True
         say(f"took {(time.monotonic() - began) / 60:.1f} minutes")
     return 0 if all_met else 1

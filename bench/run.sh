@@ -4,7 +4,8 @@
 #   run.sh                    compare with the peers, and measure the raw parts (about an hour)
 #   run.sh --quick            the same in under 3 minutes, to see that it works; its numbers mean nothing
 #   run.sh SCENARIO...        other promises: scale lanes latency pause idle rate fairness (or all of them: promises)
-#   run.sh profile            a flame graph of each service at full speed
+#   run.sh profile            a flame graph of each service at full speed, and its samples by kind
+#   run.sh capacity           what a message costs at several rates
 #   run.sh micro [FILTER]     micro-benchmarks of what happens in memory, with allocations counted
 #   run.sh --help             everything else
 set -euo pipefail

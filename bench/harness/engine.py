@@ -56,12 +56,19 @@ class Engine:
     def set_throughput(self, number: str, per_second: int):
         self.api("PATCH", f"/v1/phone-numbers/{number}", {"throughput_per_second": per_second})
 
-    def add_number(self, number: str, per_second: int):
+    def numbers(self, count: int, per_second: int) -> list[str]:
+        """So many numbers of this throughput, the development number first."""
         account = self.api("GET", "/v1/accounts")["items"][0]["id"]
-        self.api("POST", "/v1/phone-numbers", {
-            "phone_number_id": number, "account_id": account, "display_number": f"+{number}",
-            "throughput_per_second": per_second,
-        })
+        found = [settings.PHONE_NUMBER_ID]
+        self.set_throughput(found[0], per_second)
+        for place in range(1, count):
+            number = str(int(settings.PHONE_NUMBER_ID) + 1_000 + place)
+            self.api("POST", "/v1/phone-numbers", {
+                "phone_number_id": number, "account_id": account, "display_number": f"+{number}",
+                "throughput_per_second": per_second,
+            })
+            found.append(number)
+        return found
 
     def create(self, **changes) -> str:
         """A campaign to every active customer; returns its id."""

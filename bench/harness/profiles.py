@@ -1,9 +1,11 @@
-"""Where each service spends its time: a flame graph each, sampled at full speed with three webhooks a message."""
+"""Where each service spends its time, sampled at full speed with three webhooks a message: a flame graph of each, and
+the samples by kind."""
 
 import signal
 import subprocess
 from pathlib import Path
 
+from . import kinds
 from .contenders import RUN_WITHIN_S
 from .engine import Engine
 from .ground import Folders, Ground
@@ -20,8 +22,9 @@ STOPS_WITHIN_S = 60
 NARROWEST_PERCENT = 0.4
 
 
-def draw(folders: Folders, postgres: Postgres, tools: Path, folder: Path, name: str, quick: bool) -> list[Path]:
-    """Writes `<name>-flame-<service>.svg` for each service. `tools` has inferno's programs; perf is on the PATH."""
+def draw(folders: Folders, postgres: Postgres, tools: Path, folder: Path, name: str, quick: bool) -> list[str]:
+    """Writes `<name>-flame-<service>.svg` for each service, and returns the samples by kind as Markdown. `tools` has
+    inferno's programs; perf is on the PATH."""
     recorded = folders.data / "perf.data"
     with Ground(folders, postgres, QUICK_CUSTOMERS if quick else CUSTOMERS) as ground:
         engine = Engine(ground)
@@ -39,16 +42,14 @@ def draw(folders: Folders, postgres: Postgres, tools: Path, folder: Path, name: 
                 perf.send_signal(signal.SIGINT)
                 perf.wait(STOPS_WITHIN_S)
     folder.mkdir(parents=True, exist_ok=True)
-    return [picture(recorded, pid, tools, folder / f"{name}-flame-{service}.svg", service)
-            for service, pid in pids.items()]
-
-
-def picture(recorded: Path, pid: int, tools: Path, svg: Path, title: str) -> Path:
-    stacks = said(["perf", "script", "--no-inline", "--input", str(recorded), "--pid", str(pid)], b"")
-    folded = said([str(tools / "inferno-collapse-perf")], stacks)
-    drawn = [str(tools / "inferno-flamegraph"), "--title", title, "--minwidth", str(NARROWEST_PERCENT)]
-    svg.write_bytes(said(drawn, folded))
-    return svg
+    by_service = {}
+    for service, pid in pids.items():
+        stacks = said(["perf", "script", "--no-inline", "--input", str(recorded), "--pid", str(pid)], b"")
+        folded = said([str(tools / "inferno-collapse-perf"), "--kernel"], stacks)
+        drawn = [str(tools / "inferno-flamegraph"), "--title", service, "--minwidth", str(NARROWEST_PERCENT)]
+        (folder / f"{name}-flame-{service}.svg").write_bytes(said(drawn, folded))
+        by_service[service] = kinds.shares(folded.decode(errors="replace"))
+    return kinds.table(by_service)
 
 
 def said(command: list[str], given: bytes) -> bytes:

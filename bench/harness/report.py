@@ -6,7 +6,8 @@ from pathlib import Path
 
 from . import machine, settings
 from .contenders import (
-    BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, ENGINE_CONCURRENCY, HTTP, NOTHING_STORED, ROW, WEBHOOKS, Contender,
+    BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, ENGINE_CONCURRENCY, HTTP, NOTHING_STORED, ROW, SIMULATED, WEBHOOKS,
+    Contender,
 )
 from .figures import median, megabytes, thousands, with_spread
 from .parts import Part, all_parts, costs_together

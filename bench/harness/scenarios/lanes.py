@@ -45,10 +45,7 @@ def _measure(folders: Folders, postgres: Postgres, campaigns: int, numbers: int,
     """Recipients per second, and CPU-seconds per million of them."""
     with Ground(folders, postgres, customers) as ground:
         engine = Engine(ground, transport="simulate")
-        lanes = [settings.PHONE_NUMBER_ID]
-        for number in range(1, numbers):
-            lanes.append(str(int(settings.PHONE_NUMBER_ID) + 1_000 + number))
-            engine.add_number(lanes[-1], settings.UNLIMITED_PER_SECOND)
+        lanes = engine.numbers(numbers, settings.UNLIMITED_PER_SECOND)
         ids = [engine.create(phone_number_id=lanes[place % numbers]) for place in range(campaigns)]
         # All for the same moment: one by one they would come no faster than the API takes them.
         at = time.time() + SCHEDULED_WITHIN_S
