@@ -94,7 +94,8 @@ class Engine:
     def progress(self, campaign: str) -> dict:
         return self.api("GET", f"/v1/campaigns/{campaign}")["progress"]
 
-    def wait_settled(self, campaign: str, within_s: float, *, read: bool = False) -> dict:
+    def wait_settled(self, campaign: str, within_s: float, *, read: bool = False,
+                     poll_every_s: float = POLL_EVERY_S) -> dict:
         """Until the ledger knows what became of everyone, or with `read` until every message is read."""
 
         def settled():
@@ -107,6 +108,6 @@ class Engine:
                 return None
             return progress
 
-        return wait_until("the campaign", within_s, settled, POLL_EVERY_S)
+        return wait_until("the campaign", within_s, settled, poll_every_s)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from . import machine, settings
 from .contenders import (
     BULLMQ_CONCURRENCY, BULLMQ_OFFICIAL_CONCURRENCY, ENGINE_CONCURRENCY, HTTP, NOTHING_STORED, ROW, SIMULATED, WEBHOOKS,
-    Contender,
+    Contender, Run,
 )
 from .figures import median, megabytes, thousands, with_spread
 from .parts import Part, all_parts, costs_together
@@ -28,7 +28,7 @@ def write(folder: Path, name: str, contenders: list[Contender], parts: list[Part
     if parts:
         text += ["## The raw parts, each alone", "", *_parts(parts), ""]
     if len(parts) == len(all_parts()):
-        text += ["## The ceiling", "", *_ceilings(contenders, parts), ""]
+        text += ["## The ceiling", "", *_ceilings(contenders, parts), "", *_beyond(contenders, parts), ""]
     written = folder / f"{name}.md"
     written.write_text("\n".join(text))
     return written
@@ -136,6 +136,38 @@ def _ceilings(contenders: list[Contender], parts: list[Part]) -> list[str]:
         shares = [run.per_second / rate * 100 for run, rate in zip(contender.runs, rates, strict=True)]
         lines.append(f"| {contender} | {with_spread(costs)} | {with_spread(rates)} | {with_spread(shares)}% |")
     return lines
+
+
+# The processes of a run of the engine, and what they are called where a part is measured alone.
+SPENT_BY = {
+    "Redis": (("redis",), ("redis",)),
+    "Postgres": (("postgres",), ("postgres",)),
+    "the services, alone the client": (("scheduler-svc", "sender-svc", "message-svc"), ("part",)),
+    "WhatsApp's mock": (("whatsapp-mock-svc",), ("whatsapp-mock-svc",)),
+    "the ERP's mock": (("erp-mock-svc",), ()),
+}
+
+
+def _beyond(contenders: list[Contender], parts: list[Part]) -> list[str]:
+    """By process: what the parts cost, and what a message costs beyond them."""
+    shown = [contender for contender in contenders
+             if contender.runs and contender.name == "campaign engine, 1 message-svc" and contender.work != WEBHOOKS + ROW]
+    lines = ["CPU-seconds per million in the parts, and beyond them.", "",
+             "| | " + " | ".join(f"{contender.work}: in the parts | beyond" for contender in shown) + " |",
+             "|---" * (2 * len(shown) + 1) + "|"]
+    for name, (of_engine, of_part) in SPENT_BY.items():
+        cells = []
+        for contender in shown:
+            needed = [part for part in parts if part.is_needed and (contender.work == HTTP + ROW or not part.is_http)]
+            alone = sum(median([_spent(run, of_part) for run in part.runs]) for part in needed)
+            whole = median([_spent(run, of_engine) for run in contender.runs])
+            cells += [f"{alone:.1f}", f"{whole - alone:.1f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _spent(run: Run, processes: tuple[str, ...]) -> float:
+    return sum(run.cost.cpu_s.get(name, 0.0) for name in processes) / run.messages * 1e6
 
 
 def _numbers(contenders: list[Contender], parts: list[Part], facts: dict[str, str]) -> dict:

@@ -38,6 +38,16 @@ impl Producer {
 
     /// Appends entries in order.
     pub async fn publish_all<T: Serialize>(&self, entries: &[Traced<T>]) -> Result<()> {
+        self.publish_weighed(entries, |_| 1).await
+    }
+
+    /// Appends entries in order, each of which counts as `weight` entries: when it is appended, about so many times
+    /// fewer are kept. Entries of different weight come to twice as much as is kept of one weight, at most.
+    pub async fn publish_weighed<T: Serialize>(
+        &self,
+        entries: &[Traced<T>],
+        weight: impl Fn(&T) -> usize,
+    ) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -45,20 +55,22 @@ impl Producer {
         for batch in entries.chunks(BATCH_MAX) {
             let mut pipeline = redis::pipe();
             for entry in batch {
-                pipeline.add_command(self.append(entry)).ignore();
+                pipeline
+                    .add_command(self.append(entry, weight(&entry.body)))
+                    .ignore();
             }
             pipeline.query_async::<()>(&mut connection).await?;
         }
         Ok(())
     }
 
-    fn append<T: Serialize>(&self, entry: &Traced<T>) -> Cmd {
+    fn append<T: Serialize>(&self, entry: &Traced<T>, weight: usize) -> Cmd {
         let mut command = redis::cmd("XADD");
         command
             .arg(&self.key)
             .arg("MAXLEN")
             .arg("~")
-            .arg(self.max_entries)
+            .arg(self.max_entries / weight.max(1))
             .arg("*");
         command
             .arg(BODY_FIELD)

@@ -69,7 +69,9 @@ impl Sender {
     /// Tells the outside what the ledger recorded.
     pub(crate) async fn publish(&self, events: Vec<MessageEvent>) -> campaign_streams::Result<()> {
         let entries = untraced(MessageEvents::in_entries(events));
-        self.events.publish_all(&entries).await
+        self.events
+            .publish_weighed(&entries, |events| events.0.len())
+            .await
     }
 
     /// Tells the ERP what people said by WhatsApp.

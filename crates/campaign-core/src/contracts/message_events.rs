@@ -8,9 +8,8 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
-/// About how many entries of [`MESSAGE_EVENTS_STREAM`](super::MESSAGE_EVENTS_STREAM) are kept for a reader that is
-/// behind: 20 MB when all are full, and the events of some minutes of a number at 80 messages a second.
-pub const MESSAGE_EVENTS_MAX: usize = 8_000;
+/// About how many events [`MESSAGE_EVENTS_STREAM`](super::MESSAGE_EVENTS_STREAM) keeps for a reader that is behind.
+pub const MESSAGE_EVENTS_MAX: usize = 100_000;
 
 /// The ledger recorded a new state of a message. Told at least once for each (campaign, seq, state).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,5 +76,32 @@ impl<'de> Deserialize<'de> for MessageEvents {
         }
 
         deserializer.deserialize_any(SomeOrOne)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_filled_in_order() {
+        let event = |seq| MessageEvent {
+            campaign: CampaignId(uuid::Uuid::nil()),
+            seq: Seq(seq),
+            customer_id: "C1".to_owned(),
+            state: MessageState::Accepted,
+            at: DateTime::UNIX_EPOCH,
+            error_code: None,
+        };
+        for (count, sizes) in [(0, vec![]), (16, vec![16]), (17, vec![16, 1])] {
+            let events: Vec<MessageEvent> = (0..count).map(event).collect();
+            let entries = MessageEvents::in_entries(events.clone());
+            let found: Vec<usize> = entries.iter().map(|entry| entry.0.len()).collect();
+            assert_eq!(found, sizes);
+            assert_eq!(
+                entries.into_iter().flat_map(|entry| entry.0).collect::<Vec<_>>(),
+                events
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What people and autoscaling see of the queues, and the hints that save waiting.
 
 use crate::ground::{Ground, PATIENCE, accepted, id, lane_id, streams};
-use campaign_core::contracts::{SENDER_STREAM, SendCampaign};
+use campaign_core::contracts::{MESSAGE_EVENTS_STREAM, SENDER_STREAM, SendCampaign};
 use campaign_core::ids::CampaignId;
 use campaign_streams::lane::Step;
 use campaign_streams::wake::{self, Audience, Waker};
@@ -41,6 +41,26 @@ async fn depths_of_streams_are_exact_and_aged_by_redis() {
                 .clone()
                 .all(|depth| depth.entries == 0 && depth.oldest_age_ms.is_none())
     );
+}
+
+/// Entries that hold more are kept in smaller number, whatever was written before them.
+#[tokio::test]
+async fn of_entries_that_weigh_more_fewer_are_kept() {
+    let redis = Redis::start().await;
+    let streams = streams(&redis);
+    let producer = Producer::new(&streams, MESSAGE_EVENTS_STREAM, 1_000);
+    let entries = vec![Traced::new(1, None); 1_500];
+    // Redis trims whole nodes of a hundred entries.
+    for (weight, kept) in [(1, 1_000..=1_100), (10, 100..=200)] {
+        producer
+            .publish_weighed(&entries, |_| weight)
+            .await
+            .expect("published");
+        let length: u64 = redis
+            .run(&["XLEN", &streams.keys().stream(MESSAGE_EVENTS_STREAM)])
+            .await;
+        assert!(kept.contains(&length), "{length} entries of weight {weight}");
+    }
 }
 
 /// P6: a stream that nobody reads stays bounded; the oldest give way.

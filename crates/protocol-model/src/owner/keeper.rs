@@ -37,7 +37,8 @@ pub(super) enum Micro {
     Feed(CampaignNo, Vec<Seq>),
     Save(CampaignNo, EntryId),
     Complete(CampaignNo),
-    RoundApplied(CampaignNo, u64, Time),
+    RoundApplied(CampaignNo, u64),
+    ResendApplied(CampaignNo, u64, Time),
     CloseRound(CampaignNo, Time),
     Finish(CampaignNo, Time),
     SweepApplied(CampaignNo),
@@ -196,9 +197,15 @@ impl Owner {
                     self.step_round(env, campaign);
                 }
             }
-            Micro::RoundApplied(campaign, last, as_of) => {
-                let first = env.redis.first_outcome(epoch)?;
-                if first.is_none_or(|first| first > last) {
+            Micro::RoundApplied(campaign, last) => {
+                let applied = is_applied(env, epoch, last)?;
+                if applied {
+                    self.round_applied(env, campaign);
+                }
+            }
+            Micro::ResendApplied(campaign, last, as_of) => {
+                let applied = is_applied(env, epoch, last)?;
+                if applied {
                     self.then(Micro::CloseRound(campaign, as_of));
                 }
             }
@@ -218,11 +225,11 @@ impl Owner {
                 };
                 let Some(survey) = open.survey else { return Ok(()) };
                 if survey.in_flight > 0 {
+                    open.idle_since = None;
                     return Ok(());
                 }
                 let last = *open.idle_since.get_or_insert(survey.last_outcome);
-                let first = env.redis.first_outcome(epoch)?;
-                if first.is_none_or(|first| first > last) {
+                if is_applied(env, epoch, last)? {
                     let settled = work.pending + work.deferred == 0;
                     self.then(if settled {
                         Micro::Finish(campaign, env.now)
@@ -361,6 +368,8 @@ impl Owner {
         }
         if !work.held && survey.outstanding < env.window {
             self.then(Micro::ReadRows(campaign));
+        } else {
+            open.resend_asked = None;
         }
         if !work.dispatch.audience_complete {
             self.then(Micro::WritePage(campaign));
@@ -404,6 +413,7 @@ impl Owner {
             Fed::Appended(last) => {
                 open.last = last;
                 open.empty_since = None;
+                open.resend_asked = None;
                 let generation = open.generation;
                 self.say(env, || {
                     format!(
@@ -433,14 +443,24 @@ impl Owner {
             return;
         }
         let last_of_round = *open.empty_since.get_or_insert(survey.last_outcome);
-        let (last, as_of) = if work.on_uncertain == OnUncertain::Resend {
-            *open
-                .resend_asked
-                .get_or_insert((survey.last_outcome, open.surveyed_at))
-        } else {
-            (last_of_round, env.now)
+        self.then(Micro::RoundApplied(campaign, last_of_round));
+    }
+
+    /// What the round reported is applied. What is sent again by itself must know of what others reported, too.
+    fn round_applied(&mut self, env: &Env, campaign: CampaignNo) {
+        let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else {
+            return;
         };
-        self.then(Micro::RoundApplied(campaign, last, as_of));
+        let Some(survey) = open.survey else { return };
+        if work.on_uncertain == OnUncertain::Resend {
+            let asked = open
+                .resend_asked
+                .get_or_insert((survey.last_outcome, open.surveyed_at));
+            let (last, as_of) = *asked;
+            self.then(Micro::ResendApplied(campaign, last, as_of));
+        } else {
+            self.then(Micro::CloseRound(campaign, env.now));
+        }
     }
 
     fn close_round(
@@ -473,4 +493,10 @@ impl Owner {
         self.then(Micro::Finish(campaign, as_of));
         Ok(())
     }
+}
+
+/// Whether the ledger has applied everything up to `outcome`: it deletes what it has applied.
+fn is_applied(env: &Env, epoch: Epoch, outcome: u64) -> Result<bool, Stop> {
+    let first = env.redis.first_outcome(epoch)?;
+    Ok(first.is_none_or(|first| first > outcome))
 }

@@ -89,8 +89,8 @@ async fn wake_members(keeper: &Keeper<'_>) {
     }
 }
 
-/// Ends a campaign that was cancelled: once nothing of it is in anybody's hands and every outcome is applied,
-/// what is still pending becomes cancelled. One batch a walk, so that the lane's other campaigns go on.
+/// Ends a campaign that was cancelled: once nothing of it is in anybody's hands and what was reported of it is
+/// applied, what is still pending becomes cancelled. One batch a walk, so that the lane's other campaigns go on.
 pub(super) async fn sweep(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progress, LaneError> {
     let Some(open) = keeper.open.get_mut(&work.campaign) else {
         return Ok(Progress::None);
@@ -99,6 +99,7 @@ pub(super) async fn sweep(keeper: &mut Keeper<'_>, work: &Work) -> Result<Progre
         return Ok(Progress::None);
     };
     if survey.in_flight > 0 {
+        open.idle_since = None;
         return Ok(Progress::None);
     }
     // It was held before it was surveyed, so nobody takes of it any more: what others report later is not waited for.

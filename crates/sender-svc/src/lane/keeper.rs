@@ -286,7 +286,14 @@ impl<'a> Keeper<'a> {
             let fetched = self.audiences.ensure(self.lane, open, work, read_at);
             store.in_time(fetched).await?;
         }
-        match store.in_time(feed::step(self, work)).await? {
+        let step = store.in_time(feed::step(self, work)).await?;
+        if step != feed::Step::Drained
+            && let Some(open) = self.open.get_mut(&work.campaign)
+        {
+            // Held, or not at the end of its round any more: what was true when it was asked may be so no longer.
+            open.resend_asked = None;
+        }
+        match step {
             feed::Step::Fed => Ok(Progress::Made),
             feed::Step::Full => Ok(Progress::None),
             feed::Step::Drained => in_time(LONG_WORK, rounds::step(self, work)).await,

@@ -115,25 +115,26 @@ async fn mark_lost(
     Ok(rows::mark_lost(connection, work.campaign, dispatch, now, grace_over(lane)).await?)
 }
 
-/// Sets the campaign finished if nothing waits any more, and takes it out of the lane.
+/// Sets the campaign finished if nothing waits any more, and takes it out of the lane. What was uncertain with its grace
+/// over at `as_of` no longer waits.
 pub(super) async fn finish_if_settled(
     keeper: &mut Keeper<'_>,
     work: &Work,
-    now: DateTime<Utc>,
+    as_of: DateTime<Utc>,
 ) -> Result<Progress, LaneError> {
     let lane = keeper.lane;
     let mut transaction = lane.begin().await?;
     if controls::is_over(work.status) {
         rows::end(&mut transaction, work.campaign).await?;
     }
-    rows::release_uncertain(&mut transaction, work.campaign, now).await?;
+    rows::release_uncertain(&mut transaction, work.campaign, as_of).await?;
     let waiting = rows::any_waiting(&mut transaction, work.campaign).await?;
     let unsettled = counters::unsettled(&mut transaction, work.campaign).await?;
     if waiting || unsettled > 0 {
         commit(transaction).await?;
         return Ok(Progress::None);
     }
-    campaigns::set_finished(&mut transaction, work.campaign, Some(now)).await?;
+    campaigns::set_finished(&mut transaction, work.campaign, Some(Utc::now())).await?;
     commit(transaction).await?;
     tracing::info!(campaign_id = %work.campaign, "the campaign is finished");
     metrics::counter!("campaigns_finished_total").increment(1);

@@ -1,8 +1,7 @@
 //! What people decide about a running campaign.
 
 use crate::member::{Act, Member};
-use crate::stage::{SOON, Stage};
-use crate::troubles::sent;
+use crate::stage::{SOON, Stage, sent};
 use campaign_core::campaign::{CampaignStatus, HoldKind};
 use campaign_core::contracts::{CUSTOMER_EVENTS_STREAM, CustomerEvent, CustomerEventKind};
 use campaign_core::ids::CampaignId;

@@ -1,8 +1,7 @@
 //! Rounds: what goes again, and what never does.
 
 use crate::member::{Act, Member};
-use crate::stage::{GRACE_MS, SOON, Stage};
-use crate::troubles::sent;
+use crate::stage::{GRACE_MS, SOON, Stage, sent};
 use campaign_core::campaign::{CampaignStatus, OnUncertain};
 use campaign_core::ids::{CampaignId, Generation, RequestId};
 use campaign_core::message::MessageState;

@@ -1,8 +1,8 @@
 //! Everything a sender needs, started for one test.
 
 use campaign_core::campaign::{Audience, Campaign, CampaignStatus, MisfirePolicy, OnUncertain, Priority};
-use campaign_core::contracts::{SENDER_STREAM, SendCampaign};
-use campaign_core::ids::{CampaignId, LaneId};
+use campaign_core::contracts::{MessageOutcome, Outcome, OutcomeSource, SENDER_STREAM, SendCampaign};
+use campaign_core::ids::{CampaignId, Generation, LaneId, MessageKey, Seq};
 use campaign_core::message::MessageState;
 use campaign_core::segment::Segment;
 use campaign_core::variables::VariableMapping;
@@ -344,6 +344,17 @@ impl Stage {
         })
         .await;
     }
+}
+
+/// What a webhook says of a message of the first round.
+pub(crate) fn sent(campaign: CampaignId, seq: i64) -> Outcome {
+    let key = MessageKey {
+        campaign,
+        generation: Generation(1),
+        seq: Seq(seq),
+    };
+    let source = OutcomeSource::Webhook;
+    Outcome::Message(MessageOutcome::new(key, MessageState::Sent, Utc::now(), source))
 }
 
 pub(crate) fn lane() -> LaneId {

@@ -42,17 +42,6 @@ impl Stage {
     }
 }
 
-/// What a webhook says of a message of the first round.
-pub(crate) fn sent(campaign: CampaignId, seq: i64) -> Outcome {
-    let key = MessageKey {
-        campaign,
-        generation: Generation(1),
-        seq: Seq(seq),
-    };
-    let source = OutcomeSource::Webhook;
-    Outcome::Message(MessageOutcome::new(key, MessageState::Sent, Utc::now(), source))
-}
-
 fn trouble(scope: TroubleScope, hold: HoldKind, code: &str) -> Outcome {
     Outcome::Trouble(Trouble {
         scope,
