@@ -57,7 +57,7 @@ fuzz *arguments:
 schemathesis *arguments:
     @deploy/dev/schemathesis.sh "$@"
 
-# Measure the engine against BullMQ and the raw parts (--quick: 3 minutes; --help: further promises, micro)
+# Measure the engine against BullMQ and the raw parts (--quick: 3 minutes; --help: promises, profile, capacity, micro)
 bench *arguments:
     @bench/run.sh "$@"
 
