@@ -1,5 +1,7 @@
 //! The keeper's walk over the lane's campaigns, one statement, transaction or script at a time.
 
+mod rounds;
+
 use super::{Keeper, Open, Owner, Seqs, Stop};
 use crate::env::Env;
 use crate::flaw::Flaw;
@@ -10,8 +12,9 @@ use crate::ledger::Pass;
 use crate::postgres::Work;
 use crate::promise::Promise;
 use crate::redis::Fed;
-use campaign_core::campaign::{CampaignStatus, OnUncertain};
+use campaign_core::campaign::CampaignStatus;
 use campaign_core::ids::Seq;
+use rounds::is_applied;
 use std::collections::VecDeque;
 
 /// One step of a walk. A campaign is named by its number, and its work is as the walk has read it.
@@ -427,76 +430,4 @@ impl Owner {
             Fed::Elsewhere => Err(Stop::Reopen(campaign)),
         }
     }
-
-    /// Everything of the round is fed. Ends it once the lane is empty and every outcome is applied.
-    fn step_round(&mut self, env: &mut Env, campaign: CampaignNo) {
-        let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else {
-            return;
-        };
-        let Some(survey) = open.survey else { return };
-        if survey.outstanding > 0 {
-            open.empty_since = None;
-            open.resend_asked = None;
-            return;
-        }
-        if open.closed && work.pending == 0 && work.next_again.is_some_and(|due| due > env.now) {
-            return;
-        }
-        let last_of_round = *open.empty_since.get_or_insert(survey.last_outcome);
-        self.then(Micro::RoundApplied(campaign, last_of_round));
-    }
-
-    /// What the round reported is applied. What is sent again by itself must know of what others reported, too.
-    fn round_applied(&mut self, env: &Env, campaign: CampaignNo) {
-        let (Some(work), Some(open)) = (self.work(campaign), self.open.get_mut(&campaign)) else {
-            return;
-        };
-        let Some(survey) = open.survey else { return };
-        if work.on_uncertain == OnUncertain::Resend {
-            let asked = open
-                .resend_asked
-                .get_or_insert((survey.last_outcome, open.surveyed_at));
-            let (last, as_of) = *asked;
-            self.then(Micro::ResendApplied(campaign, last, as_of));
-        } else {
-            self.then(Micro::CloseRound(campaign, env.now));
-        }
-    }
-
-    fn close_round(
-        &mut self,
-        env: &mut Env,
-        epoch: Epoch,
-        campaign: CampaignNo,
-        as_of: Time,
-    ) -> Result<(), Stop> {
-        let Some(work) = self.work(campaign) else {
-            return Ok(());
-        };
-        let now = env.now;
-        let rows = &mut env.postgres.fence(epoch)?.campaigns[campaign];
-        if rows.dispatch.generation != work.dispatch.generation {
-            return Ok(());
-        }
-        let reopened = rows.close_round(now, as_of);
-        if reopened > 0 {
-            self.say(env, || {
-                format!("campaign {campaign}: a new round of {reopened} begins")
-            });
-            self.open.remove(&campaign);
-            return Ok(());
-        }
-        if let Some(open) = self.open.get_mut(&campaign) {
-            open.closed = true;
-            open.resend_asked = None;
-        }
-        self.then(Micro::Finish(campaign, as_of));
-        Ok(())
-    }
-}
-
-/// Whether the ledger has applied everything up to `outcome`: it deletes what it has applied.
-fn is_applied(env: &Env, epoch: Epoch, outcome: u64) -> Result<bool, Stop> {
-    let first = env.redis.first_outcome(epoch)?;
-    Ok(first.is_none_or(|first| first > outcome))
 }
