@@ -114,6 +114,11 @@ impl Mock {
         }
     }
 
+    pub(crate) async fn first_of(&self, segment: &Segment) -> Customer {
+        let page = self.client().page(segment, None, 1).await.expect("a page");
+        page.customers.into_iter().next().expect("somebody")
+    }
+
     pub(crate) async fn stop(self) {
         self.shutdown.stop();
         self.service.await.expect("no panic").expect("a clean end");

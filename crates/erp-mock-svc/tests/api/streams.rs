@@ -23,26 +23,14 @@ async fn a_change_is_seen_and_told() {
         marketing_consent: Some(true),
         ..Segment::default()
     };
-    let customer = mock
-        .client()
-        .page(&consenting, None, 1)
-        .await
-        .expect("a page")
-        .customers
-        .remove(0);
+    let customer = mock.first_of(&consenting).await;
     let path = format!("/mock/customers/{}/opt-out", customer.id);
     let answer = mock.request(Method::POST, &path).send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::OK);
 
     let shown = mock.get(&format!("/v1/customers/{}", customer.id)).await;
     assert_eq!(shown["marketing_consent"], json!(false));
-    let listed = mock
-        .client()
-        .page(&consenting, None, 1)
-        .await
-        .expect("a page")
-        .customers
-        .remove(0);
+    let listed = mock.first_of(&consenting).await;
     assert_ne!(listed.id, customer.id, "who opted out is no longer listed");
 
     let event = first_customer_event(&streams(&redis)).await;
